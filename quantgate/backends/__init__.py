@@ -1,0 +1,1 @@
+"""Engines that turn plans into scored rows; runtimes are imported only here."""

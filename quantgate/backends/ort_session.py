@@ -1,0 +1,95 @@
+"""Makes ONNX Runtime sessions from graphs in memory, on the provider asked for or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quantgate.errors import InvalidMeasurement
+
+if TYPE_CHECKING:
+    import onnx
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "dml": "DmlExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "rocm": "ROCMExecutionProvider",
+    "webgpu": "WebGpuExecutionProvider",
+}
+
+
+def usable_cores() -> int:
+    """Threads to use where none are asked for: the cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def require_provider(provider: str) -> str:
+    """Return ONNX Runtime's name of `provider` if the installed build has it.
+
+    Raises:
+        InvalidMeasurement: `provider-unavailable`.
+    """
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    name = PROVIDERS.get(provider, provider)
+    if name not in available:
+        raise InvalidMeasurement(
+            "provider-unavailable",
+            need=f"execution provider {provider!r} ({name})",
+            found=f"onnxruntime {onnxruntime.__version__} with {', '.join(available)}",
+            fix='install the matching runtime, for example pip install "pytest-quantgate[cuda]"',
+        )
+    return name
+
+
+def make_session(model: onnx.ModelProto, folder: Path, *, provider: str, threads: int) -> Any:
+    """Load `model`, whose external data lies in `folder`.
+
+    Raises:
+        InvalidMeasurement: `provider-unavailable`; `provider-not-attached` where the session
+            landed elsewhere than asked; `load-failed` with the runtime's own words.
+    """
+    import onnxruntime
+
+    name = require_provider(provider)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(folder)
+    )
+    if provider != "cpu":
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[name])
+    except Exception as error:  # noqa: BLE001  the runtime raises many types of its own
+        raise InvalidMeasurement(
+            "load-failed",
+            need=f"{folder} to load on {name}",
+            found=f"{type(error).__name__}: {error}",
+            fix="check the package with: quantgate inspect " + str(folder),
+        ) from None
+    require_attached(session.get_providers(), name)
+    return session
+
+
+def require_attached(attached: list[str], name: str) -> None:
+    """Prove that a session runs where it was asked to.
+
+    Raises:
+        InvalidMeasurement: `provider-not-attached`.
+    """
+    if not attached or attached[0] != name:
+        raise InvalidMeasurement(
+            "provider-not-attached",
+            need=f"a session on {name}",
+            found=f"a session on {', '.join(attached) or 'nothing'}",
+            fix="install the provider's libraries, or measure on the CPU with --gate-provider cpu",
+        )

@@ -1,0 +1,95 @@
+"""What an update stores of a measurement, and the words and bytes of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from quantgate.baseline_schema import CaseBaseline, MetricEntry, TaskBaseline, wrong_fields
+from quantgate.errors import InvalidMeasurement, UsageFault
+from quantgate.results import Limits, Measurement, Score, Tolerance
+
+LimitsOf = Callable[[str, str], Limits]
+
+
+def make_entry(
+    measurement: Measurement, limits: LimitsOf, *, reason: str, provenance: Mapping[str, Any]
+) -> TaskBaseline | None:
+    """Return the stored form of a measurement; None where no metric has a baseline tolerance.
+
+    Raises:
+        InvalidMeasurement: a figure to store is not finite (`baseline-not-finite`).
+        UsageFault: the entry would not be read again, for example by its tolerance
+            (`baseline-entry`).
+    """
+    metrics = {
+        score.metric: _metric(measurement.task, score, tolerance)
+        for score in measurement.scores
+        if (tolerance := limits(measurement.task, score.metric).baseline) is not None
+    }
+    if not metrics:
+        return None
+    document = {
+        "comparability": asdict(measurement.comparability),
+        # Through JSON, so that what is compared later is what was stored.
+        "identity": json.loads(json.dumps(dict(measurement.identity), allow_nan=False)),
+        "provenance": json.loads(json.dumps(dict(provenance), allow_nan=False)),
+        "reason": reason.strip(),
+        "updated": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "metrics": metrics,
+    }
+    try:
+        return TaskBaseline.model_validate(document)
+    except ValidationError as error:
+        raise UsageFault(
+            "baseline-entry",
+            need=f"an entry for {measurement.task} that can be read again",
+            found=wrong_fields(error),
+            fix="correct the tolerance in the manifest, or the reason; nothing was stored",
+        ) from error
+
+
+def _metric(task: str, score: Score, tolerance: Tolerance) -> dict[str, Any]:
+    stderr = score.stderr if score.stderr_clustered is None else score.stderr_clustered
+    if not all(math.isfinite(number) for number in (score.value, stderr or 0.0)):
+        raise InvalidMeasurement(
+            "baseline-not-finite",
+            need=f"a finite {score.metric} of {task} to store",
+            found=f"{score.value} with standard error {stderr}",
+            fix="find out why the measurement is not finite; nothing was stored",
+        )
+    return {
+        "value": float(score.value),
+        "stderr": None if stderr is None else float(stderr),
+        "n": int(score.n),
+        "unit": score.unit,
+        "tolerance": asdict(tolerance),
+    }
+
+
+def changes(task: str, old: TaskBaseline | None, new: TaskBaseline | None) -> list[str]:
+    """Return a line `task metric old -> new` for each metric stored before or now."""
+    before: Mapping[str, MetricEntry] = {} if old is None else old.metrics
+    after: Mapping[str, MetricEntry] = {} if new is None else new.metrics
+    return [
+        f"{task} {metric} {_figure(before.get(metric))} -> {_figure(after.get(metric))}"
+        for metric in sorted(before.keys() | after.keys())
+    ]
+
+
+def _figure(entry: MetricEntry | None) -> str:
+    return "none" if entry is None else repr(entry.value)
+
+
+def serialize(file: CaseBaseline) -> bytes:
+    """Return the file's bytes: sorted keys, two spaces, a last newline."""
+    text = json.dumps(
+        file.model_dump(), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False
+    )
+    return (text + "\n").encode("utf-8")

@@ -1,0 +1,188 @@
+"""The form of a baseline file, and the strict reading of its bytes.
+
+Version 1: `{"schema_version": 1, "case": id, "tasks": {task: {"comparability", "identity",
+"provenance", "reason", "updated", "metrics": {name: {"value", "stderr", "n", "unit",
+"tolerance": {"kind", "value"}}}}}}`. A file is reviewed by people and may be hand-edited or merged,
+so everything that is not exactly this form is refused with the file's name and what to do.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NoReturn, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
+
+from quantgate.errors import UsageFault
+from quantgate.results import Comparability, Tolerance
+
+SCHEMA_VERSION = 1
+LARGEST_BYTES = 1 << 20
+LARGEST_TOLERANCE = {"absolute": 1000.0, "relative": 10.0}
+
+# From a version to the next one: add the step here whenever SCHEMA_VERSION rises.
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+_MERGE_MARK = re.compile(rb"^(<{7}|={7}|>{7}|\|{7})( |\r?$)", re.MULTILINE)
+_RESTORE = "restore the file with git, or run again with --gate-update-baselines after deleting it"
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ToleranceEntry(_Entry):
+    """The tolerance in force for one stored figure; bounded, so that none switches a gate off."""
+
+    kind: Literal["absolute", "relative"]
+    value: FiniteFloat = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        largest = LARGEST_TOLERANCE[self.kind]
+        if self.value > largest:
+            raise ValueError(f"a tolerance ({self.kind}) is at most {largest:g}")
+        return self
+
+    def tolerance(self) -> Tolerance:
+        """Return the entry as the noun that the gate reads."""
+        return Tolerance(kind=self.kind, value=self.value)
+
+
+class MetricEntry(_Entry):
+    """One stored figure, unrounded."""
+
+    value: FiniteFloat
+    stderr: Annotated[FiniteFloat, Field(ge=0)] | None
+    n: int = Field(ge=1)
+    unit: Name
+    tolerance: ToleranceEntry
+
+
+class ComparabilityEntry(_Entry):
+    """`results.Comparability`, field by field."""
+
+    protocol: Name
+    items: int = Field(ge=1)
+    ids_digest: Name
+    corpus: Name
+    tokenizer: Name
+    plan: Name
+
+    def comparability(self) -> Comparability:
+        """Return the entry as the noun that the gate reads."""
+        return Comparability(**self.model_dump())
+
+
+class TaskBaseline(_Entry):
+    """All that is stored for one task of one case."""
+
+    comparability: ComparabilityEntry
+    identity: dict[str, JsonValue]
+    provenance: dict[str, JsonValue]
+    reason: Name
+    updated: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+    metrics: dict[Name, MetricEntry] = Field(min_length=1)
+
+
+class CaseBaseline(_Entry):
+    """One baseline file."""
+
+    schema_version: Literal[1] = 1
+    case: Name
+    tasks: dict[Name, TaskBaseline]
+
+
+def parse(data: bytes, origin: str) -> CaseBaseline:
+    """Read a baseline file's bytes; `origin` names the file (and commit) in messages.
+
+    Raises:
+        UsageFault: `baseline-too-large`, `baseline-merge-conflict`, `baseline-not-json`,
+            `baseline-version` or `baseline-schema`.
+    """
+    if len(data) > LARGEST_BYTES:
+        _refuse("baseline-too-large", origin, f"at most {LARGEST_BYTES:,} bytes", f"{len(data):,}")
+    mark = _MERGE_MARK.search(data)
+    if mark:
+        line = data[: mark.start()].count(b"\n") + 1
+        found = f"a merge-conflict mark in line {line}"
+        fix = "resolve the conflict by hand (measure again if in doubt), then commit the file"
+        _refuse("baseline-merge-conflict", origin, "one resolved version", found, fix)
+    document = _load(data, origin)
+    try:
+        return CaseBaseline.model_validate(_migrate(document, origin), strict=True)
+    except ValidationError as error:
+        _refuse("baseline-schema", origin, "the form of schema version 1", wrong_fields(error))
+
+
+def wrong_fields(error: ValidationError) -> str:
+    """Name the first fields that pydantic refused, and why."""
+    told = [(".".join(map(str, one["loc"])) or "file", one["msg"]) for one in error.errors()]
+    return "; ".join(f"{field}: {message}" for field, message in told[:5])
+
+
+def _load(data: bytes, origin: str) -> dict[str, Any]:
+    try:
+        document = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+        )
+    except (ValueError, RecursionError) as error:
+        _refuse("baseline-not-json", origin, "strict JSON in UTF-8", str(error))
+    if not isinstance(document, dict):
+        _refuse("baseline-schema", origin, "a JSON object", type(document).__name__)
+    return document
+
+
+def _migrate(document: dict[str, Any], origin: str) -> dict[str, Any]:
+    """Bring a document to the version of today, one registered step at a time."""
+    version = document.get("schema_version")
+    while version != SCHEMA_VERSION or isinstance(version, bool):
+        step = MIGRATIONS.get(version) if type(version) is int else None
+        if step is None:
+            newer = type(version) is int and version > SCHEMA_VERSION
+            fix = "upgrade pytest-quantgate" if newer else _RESTORE
+            need = f"schema_version {SCHEMA_VERSION}, or a version with a migration to it"
+            _refuse("baseline-version", origin, need, f"schema_version {version!r}", fix)
+        document = step(document)
+        version = document.get("schema_version")
+    return document
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} appears twice in one object")
+    return document
+
+
+def _no_constant(literal: str) -> NoReturn:
+    raise ValueError(f"{literal} is not a number that JSON or a gate knows")
+
+
+def _finite(literal: str) -> float:
+    number = float(literal)
+    if not math.isfinite(number):
+        raise ValueError(f"{literal} is too large for a finite number")
+    return number
+
+
+def _refuse(code: str, origin: str, need: str, found: str, fix: str = _RESTORE) -> NoReturn:
+    raise UsageFault(code, need=f"{need} in {origin}", found=found, fix=fix)

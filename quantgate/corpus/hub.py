@@ -1,0 +1,170 @@
+"""Data sets of the Hugging Face hub: pinned revisions, from the local cache unless allowed.
+
+A location is `hub:<dataset id>[:<config>[:<split>]]@<commit>`. The files come with
+`huggingface_hub`, which addresses its cache by commit; rows are read by `datasets`, from the cache
+as from a local mirror in the hub's layout (`<config>/<split>-00000-of-00001.parquet`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from quantgate.corpus.files import DataFile, name_of, read
+from quantgate.errors import UsageFault
+
+PREFIX: Final = "hub:"
+_LOCATION: Final = re.compile(
+    r"hub:(?P<id>[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?)"
+    r"(?::(?P<config>[\w-][\w.-]*))?(?::(?P<split>\w+))?@(?P<revision>[0-9a-f]{40})"
+)
+_ATTEMPTS: Final = 3
+_PAUSE_SECONDS: Final = 2.0
+_TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class HubLocation:
+    """A revision of a data set on the hub; `revision` is a commit of 40 hexadecimal digits."""
+
+    dataset: str
+    config: str | None
+    split: str | None
+    revision: str
+
+
+def parse_location(location: str) -> HubLocation:
+    """Take a `hub:` location apart.
+
+    Raises:
+        UsageFault: it has another form, or a branch or tag in the place of the commit.
+    """
+    match = _LOCATION.fullmatch(location)
+    if match is None:
+        raise UsageFault(
+            "hub-location",
+            need="hub:<dataset id>[:<config>[:<split>]]@<commit of 40 hexadecimal digits>",
+            found=location,
+            fix="pin the commit: branches and tags move, and figures with them",
+        )
+    return HubLocation(match["id"], match["config"], match["split"], match["revision"])
+
+
+def fetch(location: HubLocation, patterns: Sequence[str]) -> Path:
+    """Return the folder of a revision's files, from the cache or, if allowed, from the hub.
+
+    The network is used only where `HF_HUB_OFFLINE` says 0 in so many words. Whether every file
+    wanted is there is for the caller to see.
+
+    Args:
+        location: what to fetch.
+        patterns: the files wanted, as globs relative to the data set's root.
+
+    Raises:
+        UsageFault: the revision is neither in the cache nor to be had.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def snapshot(*, offline: bool) -> Path:
+        return Path(
+            snapshot_download(
+                location.dataset,
+                repo_type="dataset",
+                revision=location.revision,
+                allow_patterns=list(patterns),
+                local_files_only=offline,
+            )
+        )
+
+    try:
+        cached = snapshot(offline=True)
+    except LocalEntryNotFoundError as error:
+        if not network_allowed():
+            raise _missing(location, "nothing of it in the local cache") from error
+    else:
+        if not network_allowed() or all(any(cached.glob(p)) for p in patterns):
+            return cached
+    return _download(location, lambda: snapshot(offline=False))
+
+
+def network_allowed() -> bool:
+    """Whether `HF_HUB_OFFLINE` allows the network; the default is that it doesn't."""
+    return os.environ.get("HF_HUB_OFFLINE", "1").strip().lower() in {"0", "off", "no", "false"}
+
+
+def parquet_files(folder: Path, config: str, split: str) -> list[DataFile]:
+    """Read the files of a split, in the order of their numbers; none is an empty list."""
+    paths = sorted((folder / config).glob(f"{split}-*.parquet"))
+    return [read(path, f"{name_of(path.parent)}/{name_of(path)}") for path in paths]
+
+
+def parquet_rows(files: Sequence[DataFile], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of parquet files, in order.
+
+    Raises:
+        UsageFault: a file is no parquet file or lacks a column.
+    """
+    import datasets
+
+    names = ", ".join(file.name for file in files)
+    with tempfile.TemporaryDirectory(prefix="quantgate-") as scratch:
+        # The bytes that were digested are those that are read, whatever happens to the file.
+        paths = [Path(scratch, f"{index:05}.parquet") for index, _ in enumerate(files)]
+        for path, file in zip(paths, files, strict=True):
+            path.write_bytes(file.content)
+        shown = datasets.is_progress_bar_enabled()
+        datasets.disable_progress_bars()
+        try:
+            rows = datasets.Dataset.from_parquet(
+                [str(path) for path in paths], cache_dir=scratch, keep_in_memory=True
+            )
+        except Exception as error:
+            raise _unreadable(names, f"{type(error).__name__}: {error}") from error
+        finally:
+            if shown:
+                datasets.enable_progress_bars()
+        lacking = [column for column in columns if column not in rows.column_names]
+        if lacking:
+            raise _unreadable(names, f"no column {', '.join(lacking)} beside {rows.column_names}")
+        listed: list[dict[str, Any]] = rows.to_list()
+    return listed
+
+
+def _download(location: HubLocation, attempt: Callable[[], Path]) -> Path:
+    for number in range(1, _ATTEMPTS + 1):
+        try:
+            return attempt()
+        except Exception as error:
+            response = getattr(error, "response", None)
+            transient = getattr(response, "status_code", None) in _TRANSIENT
+            if not transient or number == _ATTEMPTS:
+                told = f"{type(error).__name__} at attempt {number}: {error}"
+                raise _missing(location, told) from error
+        time.sleep(_PAUSE_SECONDS * number)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _missing(location: HubLocation, found: str) -> UsageFault:
+    return UsageFault(
+        "hub-unavailable",
+        need=f"revision {location.revision} of the hub's data set {location.dataset}",
+        found=found,
+        fix=f"hf download --repo-type dataset {location.dataset} --revision {location.revision}, "
+        "or HF_HUB_OFFLINE=0 to let quantgate download it",
+    )
+
+
+def _unreadable(names: str, found: str) -> UsageFault:
+    return UsageFault(
+        "parquet-unreadable",
+        need=f"the data set's rows in {names}",
+        found=found,
+        fix="download the files again, or name another location in quantgate.toml [data]",
+    )

@@ -1,0 +1,124 @@
+"""What is wrong or remarkable about a measurement, before anyone compares its figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from quantgate.baseline_schema import TaskBaseline
+from quantgate.baselines import compare_comparability
+from quantgate.provenance import drift
+from quantgate.results import Comparability, Measurement
+
+DIVERGENCE = "kl_divergence"
+DRIFT = "differs from the baseline: "
+IDENTICAL = "identical packages: the candidate's digest is the reference's"
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Faults make the verdict INVALID; notes change nothing.
+
+    `unlike_baseline` is set where the stored baseline is of something else, so that an update is
+    the way out where the change was meant.
+    """
+
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    unlike_baseline: bool = False
+
+
+def is_divergence(measurement: Measurement) -> bool:
+    """Say whether the task measures a distance from the reference by itself."""
+    return measurement.task.partition(".")[0] == DIVERGENCE
+
+
+def find(
+    measurement: Measurement,
+    metric: str,
+    baseline: TaskBaseline | None,
+    reference: Measurement | None,
+    provenance: Mapping[str, Any] | None,
+) -> Findings:
+    """Look for everything but degenerate answers and faults of the evaluation itself.
+
+    A measurement that is its own reference is held against its baseline alone.
+    """
+    own = reference is not None and reference.case_id == measurement.case_id
+    unlike = [] if baseline is None else _unlike_baseline(measurement, metric, baseline)
+    faults = [*_not_a_number(measurement, metric), *unlike]
+    if reference is not None and not own:
+        faults += _unlike_reference(measurement, metric, reference)
+    digest = measurement.identity.get("digest")
+    identical = digest is not None and reference_digest(measurement, reference) == digest
+    if _zero_divergence(measurement) and not (identical or own):
+        faults.append(
+            "the divergence is exactly 0 though the packages' digests are not equal: "
+            "both sides read the same scores"
+        )
+    notes = [IDENTICAL] if identical and not own else []
+    drifted = [] if baseline is None else _drift(measurement, baseline, provenance)
+    if drifted:
+        notes.append(f"{DRIFT}{'; '.join(drifted)}")
+    return Findings(faults, notes, bool(unlike))
+
+
+def reference_digest(measurement: Measurement, reference: Measurement | None) -> str | None:
+    """Return the digest of the reference's identity, where it is known.
+
+    A divergence may carry it as `detail["reference_identity"]`, since the reference isn't measured
+    by that task.
+    """
+    identity = measurement.detail.get("reference_identity") if reference is None else None
+    if reference is not None:
+        identity = reference.identity
+    digest = identity.get("digest") if isinstance(identity, Mapping) else identity
+    return digest if isinstance(digest, str) else None
+
+
+def _not_a_number(measurement: Measurement, metric: str) -> list[str]:
+    for score in measurement.scores:
+        if score.metric == metric:
+            value: object = score.value  # a hostile or broken metric may hold None all the same
+            finite = isinstance(value, int | float) and math.isfinite(value)
+            return [] if finite else [f"{metric} is {value}, which is no finite number"]
+    told = ", ".join(score.metric for score in measurement.scores) or "none"
+    return [f"{measurement.task} yielded no {metric}; its metrics: {told}"]
+
+
+def _unlike_baseline(measurement: Measurement, metric: str, baseline: TaskBaseline) -> list[str]:
+    lines = compare_comparability(baseline.comparability.comparability(), measurement.comparability)
+    stored = baseline.metrics.get(metric)
+    units = {score.unit for score in measurement.scores if score.metric == metric}
+    if stored is not None and units and stored.unit not in units:
+        lines.append(f"unit: baseline {stored.unit}, now {units.pop()}")
+    return [f"not comparable with the baseline: {'; '.join(lines)}"] if lines else []
+
+
+def _unlike_reference(measurement: Measurement, metric: str, reference: Measurement) -> list[str]:
+    """Compare with the reference; its plan may differ, since a plan depends on the backend."""
+    if reference.task != measurement.task:
+        if is_divergence(measurement):
+            return []  # it only lends its identity
+        return [f"the reference's measurement is of {reference.task}, not of {measurement.task}"]
+    now: Comparability = measurement.comparability
+    lines = compare_comparability(
+        replace(reference.comparability, plan=now.plan), now, against="reference"
+    )
+    faults = [f"not comparable with the reference: {'; '.join(lines)}"] if lines else []
+    return faults + [f"the reference: {fault}" for fault in _not_a_number(reference, metric)]
+
+
+def _zero_divergence(measurement: Measurement) -> bool:
+    return any(score.metric == "kl_mean" and score.value == 0.0 for score in measurement.scores)
+
+
+def _drift(
+    measurement: Measurement, baseline: TaskBaseline, provenance: Mapping[str, Any] | None
+) -> list[str]:
+    lines = drift(baseline.identity, measurement.identity)
+    if provenance is not None:
+        lines += drift(baseline.provenance, provenance)
+    return list(dict.fromkeys(lines))

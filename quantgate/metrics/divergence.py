@@ -1,0 +1,95 @@
+"""Divergence of a candidate's next-token distribution q from the reference's p.
+
+Per position, over the vocabulary, in nats and float64:
+
+- `kl`: KL(p||q) = sum_v p_v (log p_v - log q_v). Equals llama.cpp's `--kl-divergence` per token.
+- `abs_log_ratio`: sum_v p_v |log p_v - log q_v|. This is what the ModelOpt-Windows script calls KL
+  divergence; it is an upper bound and no KL (p = (.5, .5), q = (.25, .75): 0.549 against 0.144).
+- `top1`: whether both have the same most likely token, of equal ones the lowest id (llama.cpp's
+  "same top p").
+- `delta_p`: q_t - p_t of the true next token t (llama.cpp's "RMS delta p" is its root mean square).
+
+Float64 throughout: near the reference KL is a second-order remainder of first-order terms, and in
+float32 their rounding is as large as the KL of an INT8 model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantgate.errors import InvalidMeasurement
+
+PADDING_MASS = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class PositionDivergence:
+    """Per position of a block, each `[n]`; see the module for formulas."""
+
+    kl: NDArray[np.float64]
+    abs_log_ratio: NDArray[np.float64]
+    same_top: NDArray[np.bool_]
+
+
+def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Float64 log-softmax of each row of `[n, V]`."""
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=-1, keepdims=True)
+    wide -= np.log(np.exp(wide).sum(axis=-1, keepdims=True))
+    return wide
+
+
+def divergence(
+    reference: NDArray[np.float32], candidate: NDArray[np.float32], tokens: int
+) -> PositionDivergence:
+    """Compare two blocks of logits `[n, V_p]` and `[n, V_q]` over the same positions.
+
+    Args:
+        reference: the reference's logits.
+        candidate: the candidate's logits.
+        tokens: number of ids that the tokenizer has; vocabularies padded to different widths are
+            compared over these.
+
+    Raises:
+        InvalidMeasurement: `padded-vocabulary` where ids beyond the tokenizer's hold mass, and
+            `vocabulary-short` where a model has fewer than `tokens`.
+    """
+    reference, candidate = same_vocabulary(reference, candidate, tokens)
+    log_p, log_q = log_softmax(reference), log_softmax(candidate)
+    p = np.exp(log_p)
+    log_p -= log_q
+    kl = np.einsum("nv,nv->n", p, log_p)
+    np.abs(log_p, out=log_p)
+    return PositionDivergence(
+        kl=kl,
+        abs_log_ratio=np.einsum("nv,nv->n", p, log_p),
+        same_top=reference.argmax(axis=-1) == candidate.argmax(axis=-1),
+    )
+
+
+def same_vocabulary(
+    reference: NDArray[np.float32], candidate: NDArray[np.float32], tokens: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Both blocks over one vocabulary; see `divergence` for what is refused."""
+    if reference.shape[-1] == candidate.shape[-1]:
+        return reference, candidate
+    for name, logits in (("reference", reference), ("candidate", candidate)):
+        if logits.shape[-1] < tokens:
+            raise InvalidMeasurement(
+                "vocabulary-short",
+                need=f"logits for the tokenizer's {tokens} ids from the {name}",
+                found=f"{logits.shape[-1]}",
+                fix="compare models of one family, exported with one tokenizer",
+            )
+        mass = float(np.exp(log_softmax(logits)[:, tokens:]).sum(axis=-1).max(initial=0.0))
+        if mass > PADDING_MASS:
+            raise InvalidMeasurement(
+                "padded-vocabulary",
+                need=f"at most {PADDING_MASS:g} probability beyond the tokenizer's {tokens} ids",
+                found=f"{mass:g} in the {name}",
+                fix="export both models with the same padded vocabulary",
+            )
+    return reference[:, :tokens], candidate[:, :tokens]

@@ -1,0 +1,127 @@
+"""What `genai_config.json` says of a plain decoder package, and what it may not ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quantgate.errors import UsageFault
+from quantgate.packages.paths import contained_file
+from quantgate.packages.strict_json import read_json_object
+
+CONFIG_NAME = "genai_config.json"
+FORBIDDEN_KEYS = frozenset(
+    {"custom_ops_library", "enable_profiling", "ep_library_path", "registration_library"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GenaiConfig:
+    """The facts of a decoder package that scoring needs.
+
+    `past_*` and `present_*` are name templates with `%d` for the layer.
+    """
+
+    model_type: str
+    model_path: Path
+    context_length: int
+    vocab_size: int
+    layers: int
+    head_size: int
+    eos_ids: tuple[int, ...]
+    input_ids: str
+    attention_mask: str
+    position_ids: str
+    past_key: str
+    past_value: str
+    present_key: str
+    present_value: str
+    logits: str
+
+
+def read_genai_config(folder: Path) -> GenaiConfig:
+    """Read and check the configuration of the package in `folder`.
+
+    Raises:
+        UsageFault: `not-a-package`, `json-invalid`, `path-escapes`, `unsafe-config`,
+            `config-incomplete` or `layout-unsupported`.
+        InvalidMeasurement: `file-missing` where the graph that it names isn't there.
+    """
+    path = folder / CONFIG_NAME
+    if not path.is_file():
+        raise UsageFault(
+            "not-a-package",
+            need=f"a folder with {CONFIG_NAME}",
+            found=f"{folder}" + ("" if folder.is_dir() else " (no such folder)"),
+            fix="name a folder made by `python -m onnxruntime_genai.models.builder`",
+        )
+    config = read_json_object(path)
+    refuse_unsafe(config, path)
+    model = config.get("model", {})
+    decoder = model.get("decoder")
+    if not isinstance(decoder, dict) or "filename" not in decoder:
+        raise UsageFault(
+            "layout-unsupported",
+            need="a plain decoder package: model.decoder.filename",
+            found=f"{path} without it (type {model.get('type')!r})",
+            fix="score the text decoder exported alone",
+        )
+    return _decoder_config(folder, path, model, decoder)
+
+
+def _decoder_config(
+    folder: Path, path: Path, model: dict[str, Any], decoder: dict[str, Any]
+) -> GenaiConfig:
+    inputs, outputs = decoder.get("inputs", {}), decoder.get("outputs", {})
+    eos = model.get("eos_token_id", [])
+    try:
+        return GenaiConfig(
+            model_type=str(model.get("type", "")),
+            model_path=contained_file(
+                folder, decoder["filename"], what=f"{CONFIG_NAME} decoder.filename"
+            ),
+            context_length=int(model["context_length"]),
+            vocab_size=int(model["vocab_size"]),
+            layers=int(decoder["num_hidden_layers"]),
+            head_size=int(decoder.get("head_size", 0)),
+            eos_ids=tuple(eos) if isinstance(eos, list) else (int(eos),),
+            input_ids=inputs.get("input_ids", "input_ids"),
+            attention_mask=inputs.get("attention_mask", "attention_mask"),
+            position_ids=inputs.get("position_ids", "position_ids"),
+            past_key=inputs.get("past_key_names", "past_key_values.%d.key"),
+            past_value=inputs.get("past_value_names", "past_key_values.%d.value"),
+            present_key=outputs.get("present_key_names", "present.%d.key"),
+            present_value=outputs.get("present_value_names", "present.%d.value"),
+            logits=outputs.get("logits", "logits"),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageFault(
+            "config-incomplete",
+            need=f"{path}: context_length, vocab_size and decoder.num_hidden_layers as integers",
+            found=f"{type(error).__name__}: {error}",
+            fix="build the package again with the model builder",
+        ) from None
+
+
+def refuse_unsafe(config: Any, path: Path, trail: str = "") -> None:
+    """Refuse keys that make a runtime load native code or write files.
+
+    Raises:
+        UsageFault: `unsafe-config`, naming the key.
+    """
+    if isinstance(config, list):
+        for item in config:
+            refuse_unsafe(item, path, trail)
+    if not isinstance(config, dict):
+        return
+    for key, value in config.items():
+        here = f"{trail}.{key}".lstrip(".")
+        if key in FORBIDDEN_KEYS and value not in (None, False, ""):
+            raise UsageFault(
+                "unsafe-config",
+                need=f"{path} that loads no native library and writes no profile",
+                found=f"{here} = {value!r}",
+                fix=f"remove {here} from {path.name}",
+            )
+        refuse_unsafe(value, path, here)

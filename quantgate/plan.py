@@ -1,0 +1,312 @@
+"""The planner: which tokens are computed, once, and in which rows.
+
+Requests that read the same ids become one sequence. Sequences with a common prefix become a
+*group*: the prefix is computed once and its KV cache kept. Behind it, the rest of the trie is
+packed into *rows*: a row's tokens form a forest in which every token sees the prefix and its own
+ancestors only, by position ids and an attention bias. A plan is a pure function of the requests
+and the declared limits; never of timing, hardware or the number of workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from quantgate.cost_model import CostModel
+from quantgate.errors import InvalidMeasurement
+from quantgate.requests import Request
+from quantgate.token_trie import Ids, SortedSequences, sort_sequences, split_points
+
+ROW_WIDTHS = (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+PADDED_BATCH_TOKENS = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLimits:
+    """What a backend declares about a package.
+
+    Attributes:
+        packs: a row may carry a token tree (attention takes a bias and position ids).
+        keeps_prefix: a row may start from a kept KV cache.
+        context: longest sequence in tokens.
+        cost: relative costs, from the model's shape.
+    """
+
+    packs: bool
+    keeps_prefix: bool
+    context: int
+    cost: CostModel
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run [start, stop) of a row's tokens and the earlier runs of the row that it follows."""
+
+    start: int
+    stop: int
+    ancestors: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A hidden state to be scored: token `offset` of a row is `position` of a sequence."""
+
+    offset: int
+    sequence: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Tokens computed in one run: `ids` and `positions` of equal length, in `segments`."""
+
+    ids: Ids
+    positions: Ids
+    segments: tuple[Segment, ...]
+    wanted: tuple[Wanted, ...]
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether every token follows the one before it, as in plain causal attention."""
+        return len(self.segments) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows behind one kept prefix; a `padded` group is one right-padded batch of whole rows."""
+
+    prefix: Ids
+    rows: tuple[Row, ...]
+    padded: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All groups of a run.
+
+    Attributes:
+        sequences: distinct id sequences, in the order of first request.
+        members: for each sequence, the indices of the requests that read it.
+        requested: tokens of all sequences, what one forward per sequence computes.
+        computed: tokens that this plan computes.
+    """
+
+    groups: tuple[Group, ...]
+    sequences: tuple[Ids, ...]
+    members: tuple[tuple[int, ...], ...]
+    requested: int
+    computed: int
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over groups and rows in their order."""
+        digest = hashlib.sha256()
+        for group in self.groups:
+            for ids in (group.prefix, (int(group.padded),)):
+                digest.update(np.asarray(ids, dtype="<i8").tobytes() + b"|")
+            for row in group.rows:
+                wanted = [(w.offset, w.sequence, w.position) for w in row.wanted]
+                spans = [(s.start, s.stop, *sum(s.ancestors, ())) for s in row.segments]
+                digest.update(np.asarray([row.ids, row.positions], dtype="<i8").tobytes())
+                digest.update(f"{spans}{wanted}".encode())
+        return digest.hexdigest()
+
+
+def make_plan(requests: Sequence[Request], limits: PlanLimits) -> Plan:
+    """Plan `requests` within `limits`.
+
+    Raises:
+        InvalidMeasurement: `context-overflow` where a request is longer than the context.
+    """
+    members: dict[Ids, list[int]] = {}
+    for index, request in enumerate(requests):
+        members.setdefault(request.ids, []).append(index)
+    _require_context(members, limits.context)
+    order = {ids: number for number, ids in enumerate(members)}
+    wanted = {
+        ids: tuple(sorted({p for i in indices for p in requests[i].scored}))
+        for ids, indices in members.items()
+    }
+    packer = _Packer(sort_sequences(members), order, wanted, limits)
+    groups = tuple(packer.groups())
+    return Plan(
+        groups=groups,
+        sequences=tuple(members),
+        members=tuple(map(tuple, members.values())),
+        requested=sum(map(len, members)),
+        computed=sum(len(g.prefix) + sum(len(r.ids) for r in g.rows) for g in groups),
+    )
+
+
+def _require_context(sequences: dict[Ids, list[int]], context: int) -> None:
+    for ids, indices in sequences.items():
+        if len(ids) > context:
+            raise InvalidMeasurement(
+                "context-overflow",
+                need=f"request {indices[0]} within the context of {context} tokens",
+                found=f"{len(ids)} tokens",
+                fix='set overflow = "drop_shots" or "exclude" for the task in quantgate.toml',
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Packer:
+    """Turns sorted sequences into groups; all choices are made here, by cost."""
+
+    sorted: SortedSequences
+    order: dict[Ids, int]
+    wanted: dict[Ids, tuple[int, ...]]
+    limits: PlanLimits
+
+    def groups(self) -> Iterator[Group]:
+        total = len(self.sorted.sequences)
+        if not self.limits.keeps_prefix and not self.limits.packs:
+            yield from self._padded()
+            return
+        _, spans = self._partition(0, total, self._depth(0, total))
+        for start, stop, depth in spans:
+            prefix = self.sorted.sequences[start][:depth]
+            width = self._width(start, stop, depth)
+            yield Group(prefix, tuple(self._rows(start, stop, depth, width)))
+
+    def _depth(self, start: int, stop: int) -> int:
+        """Longest prefix of sequences [start, stop) that may be kept: no scored token inside."""
+        sequences = self.sorted.sequences[start:stop]
+        if len(sequences) < 2 or not self.limits.keeps_prefix:
+            return 0
+        shared = min(self.sorted.shared[start + 1 : stop])
+        return min(shared, *(self.wanted[ids][0] for ids in sequences))
+
+    def _partition(
+        self, start: int, stop: int, depth: int
+    ) -> tuple[float, list[tuple[int, int, int]]]:
+        """Cheapest way to cover [start, stop) with groups: as one, or as its subtrees'."""
+        whole = self._group_cost(start, stop, depth)
+        if stop - start < 2:
+            return whole, [(start, stop, depth)]
+        shared = min(self.sorted.shared[start + 1 : stop])
+        points = [*split_points(self.sorted.shared, start, stop, shared), stop]
+        cost = 0.0
+        spans: list[tuple[int, int, int]] = []
+        for left, right in _merge_singles(points):
+            inner = self._depth(left, right)
+            if right - left > 1 and inner > depth:
+                part_cost, part = self._partition(left, right, inner)
+            else:
+                kept = min(depth, inner) if right - left > 1 else 0
+                part_cost, part = self._group_cost(left, right, kept), [(left, right, kept)]
+            cost += part_cost
+            spans += part
+        return (cost, spans) if cost < whole else (whole, [(start, stop, depth)])
+
+    def _group_cost(self, start: int, stop: int, depth: int) -> float:
+        width = self._width(start, stop, depth)
+        return self.limits.cost.prefix(depth) + sum(
+            self.limits.cost.row(size, depth) for size in self._sizes(start, stop, depth, width)
+        )
+
+    def _width(self, start: int, stop: int, depth: int) -> int:
+        """Row width with the least total cost; 0 means one sequence a row."""
+        if not self.limits.packs:
+            return 0
+
+        def cost(width: int) -> float:
+            sizes = self._sizes(start, stop, depth, width)
+            return sum(self.limits.cost.row(size, depth) for size in sizes)
+
+        return min((0, *ROW_WIDTHS), key=cost)
+
+    def _sizes(self, start: int, stop: int, depth: int, width: int) -> Iterator[int]:
+        """Token counts of the rows that `_rows` makes."""
+        size = 0
+        for index in range(start, stop):
+            length = len(self.sorted.sequences[index])
+            new = length - max(self.sorted.shared[index], depth)
+            if size and size + new <= width:
+                size += new
+                continue
+            if size:
+                yield size
+            size = length - depth
+        yield size
+
+    def _rows(self, start: int, stop: int, depth: int, width: int) -> Iterator[Row]:
+        builder = _RowBuilder(depth)
+        for index in range(start, stop):
+            ids = self.sorted.sequences[index]
+            new = len(ids) - max(self.sorted.shared[index], depth)
+            if builder.ids and len(builder.ids) + new > width:
+                yield builder.row()
+                builder = _RowBuilder(depth)
+            shared = self.sorted.shared[index] if builder.ids else depth
+            builder.add(ids, max(shared, depth), self.order[ids], self.wanted[ids])
+        yield builder.row()
+
+    def _padded(self) -> Iterator[Group]:
+        """Whole sequences, longest first, in right-padded batches of bounded area."""
+        rows = [next(self._rows(i, i + 1, 0, 0)) for i in range(len(self.sorted.sequences))]
+        rows.sort(key=lambda row: -len(row.ids))
+        while rows:
+            count = max(1, PADDED_BATCH_TOKENS // len(rows[0].ids))
+            yield Group((), tuple(rows[:count]), padded=True)
+            del rows[:count]
+
+
+class _RowBuilder:
+    """Collects sequences, in sorted order, into one row behind a prefix of `depth` tokens."""
+
+    def __init__(self, depth: int) -> None:
+        self._depth = depth
+        self.ids: list[int] = []
+        self._positions: list[int] = []
+        self._segments: list[Segment] = []
+        self._wanted: list[Wanted] = []
+        self._path: list[int] = []  # row offset of each token of the latest sequence
+
+    def add(self, ids: Ids, shared: int, sequence: int, wanted: tuple[int, ...]) -> None:
+        """Add a sequence whose first `shared` tokens are the prefix and the path so far."""
+        del self._path[shared - self._depth :]
+        start, stop = len(self.ids), len(self.ids) + len(ids) - shared
+        if stop > start:
+            self._segments.append(Segment(start, stop, _spans(self._path)))
+        self.ids += ids[shared:]
+        self._positions += range(shared, len(ids))
+        self._path += range(start, stop)
+        self._wanted += (Wanted(self._path[p - self._depth], sequence, p) for p in wanted)
+
+    def row(self) -> Row:
+        """The row so far."""
+        return Row(
+            tuple(self.ids), tuple(self._positions), tuple(self._segments), tuple(self._wanted)
+        )
+
+
+def _spans(offsets: list[int]) -> tuple[tuple[int, int], ...]:
+    """Ascending offsets as half-open runs."""
+    spans: list[tuple[int, int]] = []
+    for offset in offsets:
+        if spans and spans[-1][1] == offset:
+            spans[-1] = (spans[-1][0], offset + 1)
+        else:
+            spans.append((offset, offset + 1))
+    return tuple(spans)
+
+
+def _merge_singles(points: list[int]) -> Iterator[tuple[int, int]]:
+    """Spans between `points`; neighbouring single sequences are taken together."""
+    begin: int | None = None
+    for left, right in itertools.pairwise(points):
+        if right - left == 1:
+            begin = left if begin is None else begin
+            continue
+        if begin is not None:
+            yield begin, left
+            begin = None
+        yield left, right
+    if begin is not None:
+        yield begin, points[-1]

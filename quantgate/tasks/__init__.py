@@ -1,0 +1,1 @@
+"""Tasks: each ties a corpus, its requests and its metrics together, from ids to a measurement."""

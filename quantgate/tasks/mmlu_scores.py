@@ -1,0 +1,129 @@
+"""Figures of an MMLU run: accuracies with their errors, the breakdown, and flips.
+
+Accuracy is over the question set fixed before the run: micro (over questions), macro (mean of the
+subjects' accuracies), per category and per subject. Standard errors are plain and clustered by
+subject. A candidate's difference to its reference is paired question by question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantgate import stats
+from quantgate.corpus.questions import LETTERS
+from quantgate.metrics.choice import Decisions, degenerate_reason, flips
+from quantgate.results import Direction, Score
+from quantgate.tasks.categories import CATEGORIES
+from quantgate.tasks.mmlu import MmluSamples
+from quantgate.tasks.mmlu_items import MmluItem, MmluItems
+
+FLIPS_LISTED = 200
+
+
+def mmlu_scores(
+    samples: MmluSamples, items: Sequence[MmluItem], reference: MmluSamples | None
+) -> tuple[Score, ...]:
+    """Overall accuracy, micro (gated by default) and macro."""
+    correct = samples.decisions(items).correct
+    subjects = [item.question.subject for item in items]
+    before = None if reference is None else reference.decisions(items).correct
+    by_subject = _by_group(correct, subjects)
+    macro = float(np.mean([value for value, _ in by_subject.values()]))
+    return (
+        _accuracy(correct, subjects, before),
+        Score(
+            metric="accuracy_macro",
+            value=macro,
+            n=len(correct),
+            unit="fraction",
+            direction=Direction.HIGHER,
+        ),
+    )
+
+
+def _accuracy(
+    correct: NDArray[np.float64], subjects: list[str], before: NDArray[np.float64] | None
+) -> Score:
+    clusters = len(set(subjects))
+    value = float(correct.mean())
+    stderr = stats.mean_stderr(correct)[1] if len(correct) > 1 else None
+    paired: dict[str, Any] = {}
+    if before is not None and clusters > 1:
+        delta, error = stats.paired(correct, before, subjects)
+        paired = {"paired_delta": delta, "paired_stderr": error, "paired_unit": "fraction"}
+    return Score(
+        metric="accuracy",
+        value=value,
+        n=len(correct),
+        unit="fraction",
+        direction=Direction.HIGHER,
+        stderr=stderr,
+        stderr_clustered=stats.clustered_stderr(correct, subjects) if clusters > 1 else None,
+        clusters=clusters,
+        **paired,
+    )
+
+
+def mmlu_detail(
+    samples: MmluSamples, items: MmluItems, reference: MmluSamples | None
+) -> dict[str, Any]:
+    """JSON-ready breakdown: subjects, categories by both maps, ties, flips, what was excluded."""
+    decisions = samples.decisions(items.items)
+    subjects = [item.question.subject for item in items.items]
+    detail: dict[str, Any] = {
+        "subjects": _table(decisions.correct, subjects),
+        "categories": {
+            name: _table(decisions.correct, [table.get(s, "") for s in subjects])
+            for name, table in CATEGORIES.items()
+            if any(s in table for s in subjects)
+        },
+        "ties": int(decisions.tied.sum()),
+        "excluded": list(items.excluded),
+        "shots": _histogram(item.shots for item in items.items),
+        "chosen": _histogram(LETTERS[c] for c in decisions.chosen),
+    }
+    if reason := degenerate_reason(decisions, len(LETTERS), LETTERS):
+        detail["degenerate"] = reason
+    if reference is not None:
+        detail["flips"] = _flips(decisions, reference.decisions(items.items), items.items)
+    return detail
+
+
+def _flips(now: Decisions, before: Decisions, items: Sequence[MmluItem]) -> dict[str, Any]:
+    masks = flips(now, before)
+    changed = [
+        {
+            "question": items[i].question.id,
+            "gold": LETTERS[now.gold[i]],
+            "reference": LETTERS[before.chosen[i]],
+            "candidate": LETTERS[now.chosen[i]],
+        }
+        for i in np.flatnonzero(masks["changed"])[:FLIPS_LISTED]
+    ]
+    return {**{name: int(mask.sum()) for name, mask in masks.items()}, "listed": changed}
+
+
+def _by_group(values: NDArray[np.float64], groups: Sequence[str]) -> dict[str, tuple[float, int]]:
+    names = np.array(groups)
+    return {
+        name: (float(values[names == name].mean()), int((names == name).sum()))
+        for name in sorted(set(groups))
+        if name
+    }
+
+
+def _table(values: NDArray[np.float64], groups: Sequence[str]) -> Mapping[str, Any]:
+    return {
+        name: {"accuracy": mean, "n": n} for name, (mean, n) in _by_group(values, groups).items()
+    }
+
+
+def _histogram(values: Iterable[object]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for value in values:
+        counts[str(value)] = counts.get(str(value), 0) + 1
+    return dict(sorted(counts.items()))

@@ -1,0 +1,128 @@
+"""Figures of a text pass: perplexities and the divergence's summary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantgate import stats
+from quantgate.results import Direction, Score
+from quantgate.tasks.text import (
+    DivergenceSamples,
+    TextItems,
+    TextSamples,
+    chunk_mask,
+    disjoint_labels,
+    window_labels,
+)
+
+PERCENTILES = {
+    "kl_median": 50.0,
+    "kl_p90": 90.0,
+    "kl_p95": 95.0,
+    "kl_p99": 99.0,
+    "kl_p99.9": 99.9,
+    "kl_max": 100.0,
+}
+
+
+def scored_ids(items: TextItems, protocol: str) -> NDArray[np.bool_]:
+    """Which ids the perplexity protocol scores, `[N]`; KeyError for an unknown one."""
+    count = len(items.ids)
+    everything = np.arange(count) > 0
+    masks = {"strided": everything, "genai_chunked": chunk_mask(items.windows, count)}
+    return masks[protocol]
+
+
+def perplexity_score(
+    samples: TextSamples, items: TextItems, protocol: str, reference: TextSamples | None
+) -> Score:
+    """Exponential of the mean negative log-probability over the ids that `protocol` scores.
+
+    Standard errors by the delta method, PPL times the error of the mean; clustered by window. The
+    paired difference is in nats per token: ln(PPL / PPL of the reference).
+    """
+    mask = scored_ids(items, protocol)
+    nll = -samples.strided[mask]
+    windows = window_labels(items.windows, len(items.ids))[mask].tolist()
+    clusters = len(set(windows))
+    mean, stderr = stats.mean_stderr(nll)
+    value = float(np.exp(mean))
+    paired: dict[str, Any] = {}
+    if reference is not None and clusters > 1:
+        delta, error = stats.paired(nll, -reference.strided[mask], windows)
+        paired = {"paired_delta": delta, "paired_stderr": error, "paired_unit": "nats/token"}
+    return Score(
+        metric="perplexity",
+        value=value,
+        n=len(nll),
+        unit="perplexity",
+        direction=Direction.LOWER,
+        stderr=value * stderr,
+        stderr_clustered=value * stats.clustered_stderr(nll, windows) if clusters > 1 else None,
+        clusters=clusters,
+        **paired,
+    )
+
+
+def divergence_scores(
+    samples: TextSamples, found: DivergenceSamples, items: TextItems, reference: TextSamples
+) -> tuple[Score, ...]:
+    """Every figure of the divergence; `kl_mean` first, which is gated by default."""
+    labels = disjoint_labels(items.windows, len(items.ids)).tolist()
+    kl = _mean_score("kl_mean", found.kl, labels, "nats")
+    percentiles = [
+        _plain(name, float(np.percentile(found.kl, q)), len(found.kl), "nats")
+        for name, q in PERCENTILES.items()
+    ]
+    agreement = _mean_score("top1_agreement", found.same_top, labels, "fraction", Direction.HIGHER)
+    return (
+        kl,
+        *percentiles,
+        agreement,
+        *_next_token_scores(samples, reference, labels),
+        _plain("abs_log_ratio", _mean_of_means(found.abs_log_ratio, labels), len(found.kl), "nats"),
+    )
+
+
+def _next_token_scores(
+    samples: TextSamples, reference: TextSamples, labels: list[int]
+) -> tuple[Score, Score]:
+    """RMS change of the true next token's probability, and ln(PPL_q / PPL_p) by position."""
+    q, p = samples.next_token[:-1], reference.next_token[:-1]
+    change = np.exp(q) - np.exp(p)
+    rms = _plain("rms_delta_p", float(np.sqrt(np.mean(change**2))), len(change), "fraction")
+    return rms, _mean_score("log_perplexity_ratio", p - q, labels[:-1], "nats")
+
+
+def _mean_score(
+    metric: str,
+    values: NDArray[np.float64],
+    labels: list[int],
+    unit: str,
+    direction: Direction = Direction.LOWER,
+) -> Score:
+    mean, stderr = stats.mean_stderr(values)
+    clusters = len(set(labels))
+    return Score(
+        metric=metric,
+        value=mean,
+        n=len(values),
+        unit=unit,
+        direction=direction,
+        stderr=stderr,
+        stderr_clustered=stats.clustered_stderr(values, labels) if clusters > 1 else None,
+        clusters=clusters,
+    )
+
+
+def _plain(metric: str, value: float, n: int, unit: str) -> Score:
+    return Score(metric=metric, value=value, n=n, unit=unit, direction=Direction.LOWER)
+
+
+def _mean_of_means(values: NDArray[np.float64], labels: list[int]) -> float:
+    """Mean over windows, unweighted, of the means over their positions."""
+    numbers = np.array(labels)
+    return float(np.mean([values[numbers == label].mean() for label in sorted(set(labels))]))

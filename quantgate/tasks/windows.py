@@ -1,0 +1,96 @@
+"""The token ledger of perplexity and divergence: which window scores which token.
+
+Indices are positions in the corpus' one id sequence of N ids. *Targets* are the ids whose
+log-probability is taken; target t in a window that begins at b is predicted at window position
+t - 1 - b.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from quantgate.errors import InvalidMeasurement, UsageFault
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Ids [begin, end).
+
+    Attributes:
+        targets: strided targets, empty for a window that only serves divergence.
+        chunk_targets: those of `targets` that the last prefill chunk of `stride` ids predicts.
+        whole: every position counts for the divergence.
+    """
+
+    begin: int
+    end: int
+    targets: range
+    chunk_targets: range
+    whole: bool
+
+    @property
+    def scored(self) -> range:
+        """Window positions whose distributions are wanted."""
+        if self.whole:
+            return range(self.end - self.begin)
+        return range(self.targets.start - 1 - self.begin, self.targets.stop - 1 - self.begin)
+
+
+def make_windows(count: int, *, window: int, stride: int, kl_window: int) -> tuple[Window, ...]:
+    """Windows over `count` ids: strided ones, and disjoint ones for the divergence.
+
+    A disjoint window that is also a strided one is the same window, computed once.
+
+    Raises:
+        UsageFault: `window-stride` for a stride outside 1..window.
+        InvalidMeasurement: `text-short` for less than one full window of text.
+    """
+    if not 0 < stride <= window:
+        raise UsageFault(
+            "window-stride",
+            need=f"a stride from 1 to the window's {window} tokens",
+            found=str(stride),
+            fix="set stride under [tasks.perplexity]",
+        )
+    if count < max(window, kl_window):
+        raise InvalidMeasurement(
+            "text-short",
+            need=f"at least one window of {max(window, kl_window)} tokens",
+            found=f"{count} tokens of text",
+            fix="give a longer text with --gate-text FILE, or set a shorter window",
+        )
+    windows = {(w.begin, w.end): w for w in _strided(count, window, stride)}
+    for begin in range(0, count, kl_window):
+        span = (begin, min(begin + kl_window, count))
+        known = windows.get(span, Window(*span, range(0), range(0), whole=True))
+        windows[span] = replace(known, whole=True)
+    ledger = tuple(windows[span] for span in sorted(windows))
+    _require_complete(ledger, count)
+    return ledger
+
+
+def _strided(count: int, window: int, stride: int) -> Iterator[Window]:
+    """Windows at every stride; each scores what the one before it didn't reach."""
+    reached = 1  # id 0 has nothing before it
+    for begin in range(0, count, stride):
+        end = min(begin + window, count)
+        targets = range(reached, end)
+        last_chunk = begin + (end - begin - 1) // stride * stride
+        chunk = range(max(targets.start, last_chunk + 1), end)
+        yield Window(begin, end, targets, chunk, whole=False)
+        reached = end
+        if end == count:
+            return
+
+
+def _require_complete(windows: tuple[Window, ...], count: int) -> None:
+    """Prove that every id but the first is a strided target exactly once."""
+    targets = sorted(target for window in windows for target in window.targets)
+    if targets != list(range(1, count)):
+        raise InvalidMeasurement(
+            "ledger-incomplete",
+            need=f"each of {count - 1} targets scored once",
+            found=f"{len(targets)} targets, {len(set(targets))} of them distinct",
+            fix="report this with the window and the stride in force",
+        )

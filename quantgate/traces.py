@@ -1,0 +1,101 @@
+"""What a reference run leaves on disk, so that the next run needs only the reference's head.
+
+A trace is a folder of arrays named by the content it depends on: package digest, scored ids, plan,
+provider, options and versions. It holds per-item results and, for the divergence, the head's input
+at every position in the graph's own type (lossless, `H` numbers a position instead of `V`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantgate.storage import (
+    canonical_json,
+    require_free_space,
+    sha256_bytes,
+    sha256_file,
+    staged_directory,
+)
+
+SCHEMA = 1
+META = "trace.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A kept run: named arrays, memory-mapped."""
+
+    arrays: Mapping[str, NDArray[Any]]
+
+
+class TraceWriter:
+    """Arrays of a trace in the making, in a staged folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, name: str, array: NDArray[Any]) -> None:
+        """Write a whole array."""
+        np.save(self._folder / f"{name}.npy", array, allow_pickle=False)
+
+    def allocate(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return a memory-mapped array to be filled bit by bit.
+
+        Raises:
+            InvalidMeasurement: `storage-full` where the disk can't take it.
+        """
+        require_free_space(self._folder, int(np.prod(shape)) * dtype.itemsize)
+        return np.lib.format.open_memmap(
+            self._folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape
+        )
+
+
+class TraceStore:
+    """Traces under `root`, one folder per key."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.warnings: list[str] = []
+
+    def folder(self, key: Mapping[str, Any]) -> Path:
+        """Folder of the trace with this key."""
+        return self._root / sha256_bytes(canonical_json({"schema": SCHEMA, **key}))[:32]
+
+    def load(self, key: Mapping[str, Any]) -> Trace | None:
+        """Return the trace with this key; None where there is none or it is damaged (and told)."""
+        folder = self.folder(key)
+        try:
+            meta = json.loads((folder / META).read_bytes())
+            files = meta["files"]
+        except (OSError, ValueError, KeyError, TypeError):
+            if folder.exists():
+                self.warnings.append(f"ignored a damaged trace: {folder}")
+            return None
+        for name, digest in files.items():
+            path = folder / name
+            if not path.is_file() or sha256_file(path) != digest:
+                self.warnings.append(f"ignored a damaged trace: {path}")
+                return None
+        return Trace(
+            {
+                Path(name).stem: np.load(folder / name, mmap_mode="r", allow_pickle=False)
+                for name in files
+            }
+        )
+
+    @contextmanager
+    def write(self, key: Mapping[str, Any]) -> Iterator[TraceWriter]:
+        """Yield a writer; the trace appears whole when the block ends well, or not at all."""
+        final = self.folder(key)
+        with staged_directory(final) as staged:
+            yield TraceWriter(staged)
+            files = {path.name: sha256_file(path) for path in sorted(staged.glob("*.npy"))}
+            (staged / META).write_bytes(canonical_json({"key": dict(key), "files": files}))
