@@ -15,6 +15,7 @@ from quantgate.results import Comparability, Measurement
 DIVERGENCE = "kl_divergence"
 DRIFT = "differs from the baseline: "
 IDENTICAL = "identical packages: the candidate's digest is the reference's"
+PACKAGE = "package"  # the key of a backend's identity that digests every file it reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def find(
     faults = [*_not_a_number(measurement, metric), *unlike]
     if reference is not None and not own:
         faults += _unlike_reference(measurement, metric, reference)
-    digest = measurement.identity.get("digest")
+    digest = measurement.identity.get(PACKAGE)
     identical = digest is not None and reference_digest(measurement, reference) == digest
     if _zero_divergence(measurement) and not (identical or own):
         faults.append(
@@ -66,15 +67,15 @@ def find(
 
 
 def reference_digest(measurement: Measurement, reference: Measurement | None) -> str | None:
-    """Return the digest of the reference's identity, where it is known.
+    """Return the digest of the reference's package, where it is known.
 
-    A divergence may carry it as `detail["reference_identity"]`, since the reference isn't measured
-    by that task.
+    A divergence may carry the reference's identity as `detail["reference_identity"]`, where the
+    reference wasn't measured by that task.
     """
     identity = measurement.detail.get("reference_identity") if reference is None else None
     if reference is not None:
         identity = reference.identity
-    digest = identity.get("digest") if isinstance(identity, Mapping) else identity
+    digest = identity.get(PACKAGE) if isinstance(identity, Mapping) else None
     return digest if isinstance(digest, str) else None
 
 

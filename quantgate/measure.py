@@ -12,6 +12,7 @@ from typing import Any
 
 from quantgate.cases import Case
 from quantgate.corpora import Corpora
+from quantgate.errors import UsageFault
 from quantgate.evaluate import Evaluator
 from quantgate.manifest import Manifest
 from quantgate.results import Comparability, Measurement
@@ -20,12 +21,30 @@ from quantgate.tasks.mmlu import MmluTask
 from quantgate.tasks.mmlu_items import MmluOptions
 from quantgate.tasks.mmlu_scores import mmlu_detail, mmlu_scores
 from quantgate.tasks.text import TextItems, TextOptions, TextSamples, TextTask
-from quantgate.tasks.text_scores import divergence_scores, perplexity_score, scored_ids
+from quantgate.tasks.text_scores import (
+    PERCENTILES,
+    divergence_scores,
+    perplexity_score,
+    scored_ids,
+)
 
 MMLU = "mmlu"
 PERPLEXITY = "perplexity"
 KL_DIVERGENCE = "kl_divergence"
-SUITES = (MMLU, PERPLEXITY, KL_DIVERGENCE)
+# Metrics that a policy may name, the one gated without any policy first. `subject` and `category`
+# stand for every `subject.<name>` and `category.<name>`.
+METRICS: Mapping[str, tuple[str, ...]] = {
+    MMLU: ("accuracy", "accuracy_macro", "subject", "category"),
+    PERPLEXITY: ("perplexity",),
+    KL_DIVERGENCE: (
+        "kl_mean",
+        *PERCENTILES,
+        "top1_agreement",
+        "rms_delta_p",
+        "log_perplexity_ratio",
+        "abs_log_ratio",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +128,7 @@ class Measurer:
         if samples.divergence is None:
             raise KeyError(f"{case.id} has no reference to diverge from")
         before = pair.reference.samples if pair.reference else samples
+        anchor = pair.reference or pair.run
         protocol = f"disjoint {self._text_options.kl_window}"
         return _measurement(
             case,
@@ -116,7 +136,10 @@ class Measurer:
             pair.run,
             scores=divergence_scores(samples, samples.divergence, pair.run.items, before),
             comparability=self._text_comparability(pair.run, protocol, len(pair.run.items.ids)),
-            detail={"reference": case.reference.id if case.reference else "itself, kept rows"},
+            detail={
+                "reference": case.reference.id if case.reference else "itself, from kept rows",
+                "reference_identity": dict(anchor.identity),
+            },
         )
 
     def _runs(self, case: Case, task: Task[Any, Any]) -> _Anchored:
@@ -161,10 +184,27 @@ class Measurer:
         )
 
 
-def task_names(manifest: Manifest) -> tuple[str, ...]:
-    """Every measurement that the suites make under `manifest`."""
-    protocols = manifest.tasks.perplexity.protocols
-    return (MMLU, *(f"{PERPLEXITY}.{name}" for name in protocols), KL_DIVERGENCE)
+def require_known_metrics(manifest: Manifest) -> None:
+    """Refuse a policy for a metric that its suite doesn't have: a typo would loosen the gate.
+
+    Raises:
+        UsageFault: `policy-metric`.
+    """
+    for suite, known in METRICS.items():
+        if unknown := sorted(manifest.policy_metrics(suite) - set(known)):
+            raise UsageFault(
+                "policy-metric",
+                need=f"metrics of {suite}: {', '.join(known)}",
+                found=f"a policy for {', '.join(unknown)} in {manifest.file}",
+                fix="correct the name under [policy]",
+            )
+
+
+def task_names(manifest: Manifest, suite: str) -> tuple[str, ...]:
+    """The measurements that `suite` makes under `manifest`."""
+    if suite != PERPLEXITY:
+        return (suite,)
+    return tuple(f"{PERPLEXITY}.{name}" for name in manifest.tasks.perplexity.protocols)
 
 
 def _measurement(

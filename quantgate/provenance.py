@@ -58,9 +58,10 @@ FLAGS = frozenset((
 _LONGEST_FACT = 200
 _CI_MARKS = ("CI", "GITHUB_ACTIONS", "TF_BUILD", "GITLAB_CI", "BUILDKITE", "JENKINS_URL")
 # What can move a number, of the facts that `collect` gives and of a backend's identity.
-_TELLING = frozenset({"quantgate", "python", "machine", "cpu", "packages"}) | frozenset(
-    {"provider", "providers", "provider_options", "device", "driver", "versions"}
-)
+_TELLING = frozenset({"quantgate", "python", "machine", "cpu", "packages"}) | frozenset((
+    "backend", "provider", "providers", "provider_options", "device", "driver", "threads",
+    "packing", "dtype", "versions", "onnxruntime", "onnxruntime_genai", "torch",
+))  # fmt: skip
 
 
 def collect() -> dict[str, Any]:

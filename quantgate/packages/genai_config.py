@@ -58,13 +58,13 @@ def read_genai_config(folder: Path) -> GenaiConfig:
         )
     config = read_json_object(path)
     refuse_unsafe(config, path)
-    model = config.get("model", {})
-    decoder = model.get("decoder")
-    if not isinstance(decoder, dict) or "filename" not in decoder:
+    model = config.get("model")
+    decoder = model.get("decoder") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or not isinstance(decoder, dict) or "filename" not in decoder:
         raise UsageFault(
             "layout-unsupported",
             need="a plain decoder package: model.decoder.filename",
-            found=f"{path} without it (type {model.get('type')!r})",
+            found=f"{path} without it (model {str(model)[:80]})",
             fix="score the text decoder exported alone",
         )
     return _decoder_config(folder, path, model, decoder)
@@ -73,9 +73,9 @@ def read_genai_config(folder: Path) -> GenaiConfig:
 def _decoder_config(
     folder: Path, path: Path, model: dict[str, Any], decoder: dict[str, Any]
 ) -> GenaiConfig:
-    inputs, outputs = decoder.get("inputs", {}), decoder.get("outputs", {})
     eos = model.get("eos_token_id", [])
     try:
+        inputs, outputs = dict(decoder.get("inputs", {})), dict(decoder.get("outputs", {}))
         return GenaiConfig(
             model_type=str(model.get("type", "")),
             model_path=contained_file(
@@ -85,7 +85,7 @@ def _decoder_config(
             vocab_size=int(model["vocab_size"]),
             layers=int(decoder["num_hidden_layers"]),
             head_size=int(decoder.get("head_size", 0)),
-            eos_ids=tuple(eos) if isinstance(eos, list) else (int(eos),),
+            eos_ids=tuple(map(int, eos)) if isinstance(eos, list) else (int(eos),),
             input_ids=inputs.get("input_ids", "input_ids"),
             attention_mask=inputs.get("attention_mask", "attention_mask"),
             position_ids=inputs.get("position_ids", "position_ids"),
@@ -95,7 +95,7 @@ def _decoder_config(
             present_value=outputs.get("present_value_names", "present.%d.value"),
             logits=outputs.get("logits", "logits"),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UsageFault(
             "config-incomplete",
             need=f"{path}: context_length, vocab_size and decoder.num_hidden_layers as integers",

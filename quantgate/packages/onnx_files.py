@@ -84,9 +84,11 @@ def _external_files(model: Any, path: Path) -> tuple[Path, ...]:
 
 
 def _check_extent(tensor: Any, facts: dict[str, str], file: Path) -> None:
-    offset = int(facts.get("offset", 0))
     needed = tensor_bytes(tensor)
-    length = int(facts.get("length", needed))
+    try:
+        offset, length = int(facts.get("offset", 0)), int(facts.get("length", needed))
+    except ValueError as error:
+        raise _not_onnx(file, f"the extent of tensor {tensor.name!r}: {error}") from None
     size = file.stat().st_size
     if offset < 0 or length < needed or offset + length > size:
         raise InvalidMeasurement(

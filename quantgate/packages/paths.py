@@ -64,8 +64,11 @@ def _stays_inside(folder: Path, path: Path) -> bool:
     root = folder.resolve()
     if target.is_relative_to(root):
         return True
-    snapshots = root.parent
-    return snapshots.name == "snapshots" and target.is_relative_to(snapshots.parent / "blobs")
+    # A repository may hold its packages in folders of their own below the snapshot.
+    return any(
+        parent.name == "snapshots" and target.is_relative_to(parent.parent / "blobs")
+        for parent in root.parents
+    )
 
 
 def _escape(folder: Path, name: str, what: str, found: str) -> UsageFault:

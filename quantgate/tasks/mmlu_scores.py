@@ -7,7 +7,7 @@ subject. A candidate's difference to its reference is paired question by questio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,14 +27,18 @@ FLIPS_LISTED = 200
 def mmlu_scores(
     samples: MmluSamples, items: Sequence[MmluItem], reference: MmluSamples | None
 ) -> tuple[Score, ...]:
-    """Overall accuracy, micro (gated by default) and macro."""
+    """Accuracy over all (gated by default), macro, and of each category and subject.
+
+    Categories are the authors' (`tasks.categories`); subjects outside MMLU have none.
+    """
     correct = samples.decisions(items).correct
     subjects = [item.question.subject for item in items]
     before = None if reference is None else reference.decisions(items).correct
     by_subject = _by_group(correct, subjects)
     macro = float(np.mean([value for value, _ in by_subject.values()]))
+    categories = [CATEGORIES["hendrycks"].get(subject, "") for subject in subjects]
     return (
-        _accuracy(correct, subjects, before),
+        _accuracy("accuracy", correct, subjects, before),
         Score(
             metric="accuracy_macro",
             value=macro,
@@ -42,11 +46,30 @@ def mmlu_scores(
             unit="fraction",
             direction=Direction.HIGHER,
         ),
+        *_grouped("category", correct, categories, subjects, before),
+        *_grouped("subject", correct, subjects, subjects, before),
     )
 
 
+def _grouped(
+    kind: str,
+    correct: NDArray[np.float64],
+    groups: list[str],
+    subjects: list[str],
+    before: NDArray[np.float64] | None,
+) -> Iterator[Score]:
+    names, labels = np.array(groups), np.array(subjects)
+    for name in sorted(set(groups) - {""}):
+        mask = names == name
+        anchor = None if before is None else before[mask]
+        yield _accuracy(f"{kind}.{name}", correct[mask], labels[mask].tolist(), anchor)
+
+
 def _accuracy(
-    correct: NDArray[np.float64], subjects: list[str], before: NDArray[np.float64] | None
+    metric: str,
+    correct: NDArray[np.float64],
+    subjects: list[str],
+    before: NDArray[np.float64] | None,
 ) -> Score:
     clusters = len(set(subjects))
     value = float(correct.mean())
@@ -56,7 +79,7 @@ def _accuracy(
         delta, error = stats.paired(correct, before, subjects)
         paired = {"paired_delta": delta, "paired_stderr": error, "paired_unit": "fraction"}
     return Score(
-        metric="accuracy",
+        metric=metric,
         value=value,
         n=len(correct),
         unit="fraction",

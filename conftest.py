@@ -1,0 +1,3 @@
+"""Turns the gate on for this checkout."""
+
+pytest_plugins = ["quantgate.plugin", "fixtures.gate"]

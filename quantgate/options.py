@@ -1,0 +1,205 @@
+"""The `--gate-*` options, and what they come to."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quantgate.errors import UsageFault
+from quantgate.provenance import in_ci
+
+if TYPE_CHECKING:
+    import pytest
+
+    from quantgate.manifest import Manifest
+
+MANIFEST_NAME = "quantgate.toml"
+CACHE_VARIABLE = "QUANTGATE_CACHE_DIR"
+# (option, keywords of addoption); every help is one short sentence that states the effect.
+OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("--gate-config", {"metavar": "FILE", "help": "Read this manifest, not ./quantgate.toml."}),
+    (
+        "--gate-model",
+        {
+            "metavar": "NAME=PATH",
+            "action": "append",
+            "default": [],
+            "help": "Gate this package instead of the manifest's models; may be repeated.",
+        },
+    ),
+    ("--gate-reference", {"metavar": "PATH", "help": "Hold candidates against this package."}),
+    (
+        "--gate-backend",
+        {"metavar": "NAME", "action": "append", "default": [], "help": "Run on this backend only."},
+    ),
+    (
+        "--gate-provider",
+        {
+            "metavar": "NAME",
+            "action": "append",
+            "default": [],
+            "help": "Run on this execution provider only (cpu, cuda, dml, ...).",
+        },
+    ),
+    ("--gate-threads", {"metavar": "N", "type": int, "help": "Use so many threads per model."}),
+    (
+        "--gate-limit",
+        {"metavar": "N", "type": int, "help": "Ask the first N questions of each subject only."},
+    ),
+    ("--gate-data-dir", {"metavar": "DIR", "help": "Read MMLU's dev and test files from DIR."}),
+    ("--gate-text", {"metavar": "FILE", "help": "Score this text for perplexity and divergence."}),
+    ("--gate-cache-dir", {"metavar": "DIR", "help": "Keep built packages and references in DIR."}),
+    ("--gate-report-dir", {"metavar": "DIR", "help": "Write results.json to DIR."}),
+    (
+        "--gate-baselines",
+        {"metavar": "DIR", "help": "Read and write baselines in DIR, not beside the manifest."},
+    ),
+    (
+        "--gate-baseline-ref",
+        {
+            "metavar": "REF",
+            "help": "Read baselines from the merge base with this git ref "
+            "(in a GitHub pull request: its base branch, unless given).",
+        },
+    ),
+    (
+        "--gate-update-baselines",
+        {"action": "store_true", "help": "Store this run's valid figures as new baselines."},
+    ),
+    ("--gate-reason", {"metavar": "TEXT", "help": "Record why baselines are updated."}),
+    (
+        "--gate-accept-dataset",
+        {"action": "store_true", "help": "Pin the data as they are now in the manifest."},
+    ),
+    (
+        "--gate-strict",
+        {"action": "store_true", "help": "Fail where a baseline is missing or nothing was run."},
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Where a run reads and writes, and how strict it is."""
+
+    cache: Path
+    reports: Path
+    baselines: Path
+    baseline_ref: str | None
+    update: bool
+    reason: str
+    accept_dataset: bool
+    strict: bool
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add the option group."""
+    group = parser.getgroup("quantgate", "accuracy gate for quantized models")
+    for name, keywords in OPTIONS:
+        group.addoption(name, dest=name[2:].replace("-", "_"), **keywords)
+
+
+def given_options(config: pytest.Config) -> dict[str, Any]:
+    """The options that differ from their defaults, for reports."""
+    values = {name: config.getoption(name[2:].replace("-", "_")) for name, _ in OPTIONS}
+    return {name: value for name, value in values.items() if value not in (None, False, [])}
+
+
+def manifest_path(config: pytest.Config) -> Path | None:
+    """The manifest to read: the one given, else the root folder's; None where there is none."""
+    if given := config.getoption("gate_config"):
+        return Path(given).absolute()
+    path = config.rootpath / MANIFEST_NAME
+    return path if path.is_file() else None
+
+
+def read_manifest(config: pytest.Config) -> Manifest | None:
+    """The manifest in force, options applied; None where there is none.
+
+    Raises:
+        UsageFault: the manifest or an option can't be used.
+    """
+    path = manifest_path(config)
+    if path is None:
+        return None
+    from quantgate.manifest import Overrides, apply_overrides, load_manifest
+
+    option = config.getoption
+    return apply_overrides(
+        load_manifest(path),
+        Overrides(
+            models=tuple(_named_path(text) for text in option("gate_model")),
+            reference=option("gate_reference"),
+            backends=tuple(option("gate_backend")),
+            providers=tuple(option("gate_provider")),
+            limit=option("gate_limit"),
+            data_dir=option("gate_data_dir"),
+            text=option("gate_text"),
+            threads=option("gate_threads"),
+        ),
+    )
+
+
+def run_options(config: pytest.Config, manifest: Manifest) -> RunOptions:
+    """Folders and switches of this run.
+
+    Raises:
+        UsageFault: `update-in-ci` or `update-without-reason`.
+    """
+    option = config.getoption
+    options = RunOptions(
+        cache=Path(option("gate_cache_dir") or default_cache()).absolute(),
+        reports=Path(option("gate_report_dir") or "reports").absolute(),
+        baselines=Path(option("gate_baselines") or manifest.base / "baselines").absolute(),
+        baseline_ref=option("gate_baseline_ref") or _pull_request_base(),
+        update=option("gate_update_baselines"),
+        reason=option("gate_reason") or "",
+        accept_dataset=option("gate_accept_dataset"),
+        strict=option("gate_strict"),
+    )
+    _require_update_allowed(options)
+    return options
+
+
+def default_cache() -> Path:
+    """The cache folder: the environment's, else the platform's for this user."""
+    from platformdirs import user_cache_path
+
+    given = os.environ.get(CACHE_VARIABLE)
+    return Path(given) if given else user_cache_path("quantgate")
+
+
+def _named_path(text: str) -> tuple[str, Path]:
+    name, separator, path = text.partition("=")
+    if not separator or not name or not path:
+        raise UsageFault(
+            "model-option",
+            need="--gate-model NAME=PATH",
+            found=repr(text),
+            fix="for example --gate-model int4=out/model-int4",
+        )
+    return name, Path(path)
+
+
+def _pull_request_base() -> str | None:
+    base = os.environ.get("GITHUB_BASE_REF")
+    return f"origin/{base}" if base else None
+
+
+def _require_update_allowed(options: RunOptions) -> None:
+    if options.update and in_ci():
+        raise UsageFault(
+            "update-in-ci",
+            need="baselines updated by a person, in a reviewed commit",
+            found="--gate-update-baselines in a CI run",
+            fix="run the update locally and commit baselines/",
+        )
+    if options.update and not options.reason.strip():
+        raise UsageFault(
+            "update-without-reason",
+            need='a reason: --gate-reason "..."',
+            found="--gate-update-baselines alone",
+            fix="say in a few words why the figures may change; it is stored beside them",
+        )

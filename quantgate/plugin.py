@@ -1,0 +1,255 @@
+"""The pytest plugin: options, markers, parametrization by case, ordering, and the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from quantgate.errors import UsageFault
+from quantgate.options import OPTIONS, add_options, given_options, read_manifest, run_options
+
+if TYPE_CHECKING:
+    from quantgate.cases import Case
+    from quantgate.manifest import Manifest
+    from quantgate.options import RunOptions
+    from quantgate.recorder import Recorder
+
+SUITE_MARKERS = {
+    "mmlu": "multiple-choice accuracy",
+    "perplexity": "perplexity of a text",
+    "kl_divergence": "divergence from the reference",
+}
+OTHER_MARKERS = {
+    "gpu": "needs a GPU and is skipped without one",
+    "slow": "takes minutes; deselect with -m 'not slow'",
+}
+RECORDS = pytest.StashKey[list[dict[str, Any]]]()
+GATE = pytest.StashKey["GatePlugin"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the `--gate-*` options."""
+    add_options(parser)
+
+
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    """Refuse `--gate-… PATH` in two words where it has led pytest to another root folder.
+
+    pytest looks for its settings beside every existing path among the words that it doesn't know
+    yet, and at that time it knows no plugin's options; `--gate-…=PATH` in one word is safe.
+    """
+    words = {name for name, _ in OPTIONS}
+    for option, value in itertools.pairwise(args):
+        if option in words and Path(value).exists() and early_config.inipath is None:
+            raise pytest.UsageError(
+                f"write {option}={value} in one word: in two, pytest takes the path for a test "
+                f"folder and looks for its settings there (it found root {early_config.rootpath})"
+            )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register markers; where a manifest is in force, the gate."""
+    for name, meaning in {**SUITE_MARKERS, **OTHER_MARKERS}.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+    if config.getoption("help", default=False) or config.getoption("markers", default=False):
+        return
+    try:
+        manifest = read_manifest(config)
+        if manifest is not None:
+            from quantgate.measure import require_known_metrics
+
+            require_known_metrics(manifest)
+            plugin = GatePlugin(config, manifest, run_options(config, manifest))
+            config.stash[GATE] = plugin
+            config.pluginmanager.register(plugin, "quantgate-run")
+    except UsageFault as fault:
+        raise pytest.UsageError(str(fault)) from None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrize the suites' tests by the manifest's cases."""
+    suite = suite_of(metafunc.definition)
+    if suite is None or "case" not in metafunc.fixturenames:
+        return
+    gate = metafunc.config.stash.get(GATE, None)
+    cases = [] if gate is None else gate.cases_of(suite)
+    metafunc.parametrize("case", cases, ids=[case.id for case in cases])
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to run the suites without a manifest: nothing would be gated."""
+    orphan = any(suite_of(item) and "case" in item.fixturenames for item in _functions(session))
+    if orphan and GATE not in session.config.stash:
+        raise pytest.UsageError(
+            f"quantgate.toml is needed for the suites and isn't in {session.config.rootpath}; "
+            "name one with --gate-config FILE"
+        )
+
+
+def _functions(session: pytest.Session) -> Iterator[pytest.Function]:
+    return (item for item in session.items if isinstance(item, pytest.Function))
+
+
+def suite_of(item: pytest.Item) -> str | None:
+    """The suite whose marker a test carries, or None."""
+    return next((name for name in SUITE_MARKERS if item.get_closest_marker(name)), None)
+
+
+def case_of(item: pytest.Item) -> Case | None:
+    """The case of a gate test, or None for any other test."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is None or suite_of(item) is None:
+        return None
+    case: Case | None = callspec.params.get("case")
+    return case
+
+
+class GatePlugin:
+    """The gate of one pytest run, in the controller or a worker."""
+
+    def __init__(self, config: pytest.Config, manifest: Manifest, options: RunOptions) -> None:
+        from quantgate.corpora import Corpora
+
+        self._config = config
+        self.manifest = manifest
+        self.options = options
+        self.cases = manifest.cases()
+        self.corpora = Corpora(manifest, accept=options.accept_dataset)
+        self._findings: list[str] = []
+        self._recorder: Recorder | None = None
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether this is a worker of pytest-xdist."""
+        return hasattr(self._config, "workerinput")
+
+    @property
+    def recorder(self) -> Recorder:
+        """The run's recorder, made when the first record comes."""
+        if self._recorder is None:
+            from quantgate.recorder import Recorder
+
+            self._recorder = Recorder(self.manifest, self.options)
+        return self._recorder
+
+    def cases_of(self, suite: str) -> list[Case]:
+        """The cases that `suite` can measure: a divergence needs something to diverge from."""
+        if suite != "kl_divergence":
+            return list(self.cases)
+        return [case for case in self.cases if case.is_reference or case.reference]
+
+    # Collection
+
+    def pytest_report_header(self) -> list[str]:
+        """Print the configuration in force."""
+        from quantgate.manifest import describe
+        from quantgate.report.escape import plain
+
+        folders = f"cache: {self.options.cache}, baselines: {self.options.baselines}"
+        if self.options.baseline_ref:
+            folders += f" at the merge base with {self.options.baseline_ref}"
+        return [plain(f"quantgate: {line}") for line in (*describe(self.manifest), folders)]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Bring the tests of one case together, in the manifest's order: a model loads once."""
+        order = {case.id: number for number, case in enumerate(self.cases)}
+
+        def rank(item: pytest.Item) -> int:
+            case = case_of(item)
+            return -1 if case is None else order[case.id]
+
+        items.sort(key=rank)
+        if not self._config.pluginmanager.hasplugin("xdist"):
+            return
+        for item in items:
+            if case := case_of(item):
+                item.add_marker(pytest.mark.xdist_group(name=case.session_key))
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Refuse what can't be measured before any model loads."""
+        selected = {item: case for item in session.items if (case := case_of(item))}
+        if not selected or self._config.option.collectonly:
+            return
+        from quantgate.preflight import preflight
+
+        if self._config.pluginmanager.hasplugin("rerunfailures"):
+            self._refuse_reruns(list(selected))
+        try:
+            suites = {suite for item in selected if (suite := suite_of(item))}
+            preflight(self.corpora, suites, set(selected.values()))
+        except UsageFault as fault:
+            raise pytest.UsageError(str(fault)) from None
+
+    def _refuse_reruns(self, items: list[pytest.Item]) -> None:
+        marked = any(item.get_closest_marker("flaky") for item in items)
+        if marked or self._config.getoption("reruns", default=None):
+            raise pytest.UsageError(
+                "gate tests can't be rerun until they pass: a verdict that changes between runs "
+                "is noise to be measured; run without --reruns and flaky markers"
+            )
+
+    # Results
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Attach a test's records to its report, which travels to the controller."""
+        report = yield
+        if report.when == "call" and (records := item.stash.get(RECORDS, None)):
+            vars(report)["quantgate"] = records
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the records of a finished test."""
+        records = getattr(report, "quantgate", None)
+        if records and not self.is_worker:
+            self.recorder.take(records)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write results and baselines; in strict mode, fail a run that evaluated nothing."""
+        if self.is_worker or self._config.option.collectonly:
+            return
+        if self._recorder is None:
+            if self.options.strict:
+                self._findings = ["nothing was evaluated: failed, because of --gate-strict"]
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            return
+        from quantgate.summary import finish
+
+        self._findings, written = finish(
+            self._recorder,
+            self.options,
+            configuration=self._configuration(),
+            given=given_options(self._config),
+            exit_status=int(exitstatus),
+        )
+        if not written and not exitstatus:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the table and what else was found."""
+        if self._recorder is None and not self._findings:
+            return
+        from quantgate.summary import print_summary
+
+        print_summary(terminalreporter, self._recorder, self._findings)
+
+    def _configuration(self) -> Mapping[str, Any]:
+        manifest = self.manifest
+        return {
+            "manifest": str(manifest.file),
+            "data": manifest.data.model_dump(mode="json"),
+            "runtime": manifest.runtime.model_dump(mode="json"),
+            "tasks": manifest.tasks.model_dump(mode="json"),
+            "policy": manifest.policy.model_dump(mode="json"),
+            "cases": [dataclasses.asdict(case) | {"id": case.id} for case in self.cases],
+        }

@@ -1,0 +1,34 @@
+"""What is looked at before any model loads, so that a mistake costs seconds and not hours."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection
+
+from quantgate.cases import Case
+from quantgate.corpora import Corpora
+from quantgate.errors import InvalidMeasurement
+from quantgate.packages.build import source_files, source_folder
+from quantgate.packages.package import open_package
+
+
+def preflight(corpora: Corpora, suites: Collection[str], cases: Collection[Case]) -> None:
+    """Read the corpora that `suites` need and check the packages of `cases`.
+
+    A damaged package is left to its own tests, which report it INVALID; only what is refused
+    outright (a path that escapes, native code, another layout) stops the run.
+
+    Raises:
+        UsageFault: a corpus or a package can't be used.
+    """
+    if "mmlu" in suites:
+        _ = corpora.mmlu
+    if {"perplexity", "kl_divergence"} & set(suites):
+        _ = corpora.text
+    everyone = {each for case in cases for each in (case, case.reference) if each}
+    for package in {case.package for case in everyone}:
+        if package.recipe is not None:
+            source_files(source_folder(package.recipe))
+        elif package.path is not None:
+            with contextlib.suppress(InvalidMeasurement):
+                open_package(package.path)

@@ -1,0 +1,1 @@
+"""Faces of a run: the words of a failure, the table of a terminal, and the results file."""

@@ -1,0 +1,104 @@
+"""The table of a run for a terminal or a log: one row a decision."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from quantgate.report.escape import ascii_only, plain
+from quantgate.report.numbers import FRACTION, change, figure, percent
+from quantgate.results import Decision, Measurement, Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+HEADINGS = ("case", "metric", "value", "reference", "delta", "tolerance", "verdict")
+_STYLES = {
+    Verdict.PASS: "green",
+    Verdict.REGRESSION: "bold red",
+    Verdict.INVALID: "bold magenta",
+    Verdict.NO_BASELINE: "yellow",
+}
+_NONE = "-"
+
+
+def print_table(
+    decisions: Iterable[Decision], measurements: Iterable[Measurement], console: Console
+) -> None:
+    """Print the table to `console`: colours and lines on a terminal, plain ASCII elsewhere."""
+    console.print(_table(decisions, measurements, in_colour=console.is_terminal))
+
+
+def render_table(
+    decisions: Iterable[Decision], measurements: Iterable[Measurement], width: int = 120
+) -> str:
+    """Return the table as ASCII text of at most `width` columns, for logs and files."""
+    from rich.console import Console
+
+    console = Console(
+        file=io.StringIO(), width=width, force_terminal=False, no_color=True, legacy_windows=False
+    )
+    with console.capture() as captured:
+        print_table(decisions, measurements, console)
+    return captured.get()
+
+
+def _table(
+    decisions: Iterable[Decision], measurements: Iterable[Measurement], *, in_colour: bool
+) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    clean = plain if in_colour else ascii_only
+    table = Table(box=box.SIMPLE_HEAD if in_colour else box.ASCII, highlight=False)
+    for heading in HEADINGS:
+        right = heading in {"value", "reference", "delta", "tolerance"}
+        # Fold, never cut: a case's name cut short names another case.
+        table.add_column(
+            heading,
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=heading == "verdict",
+        )
+    units = {(m.case_id, m.task, s.metric): s.unit for m in measurements for s in m.scores}
+    for decision in decisions:
+        unit = units.get((decision.case_id, decision.task, decision.metric), "")
+        style = _STYLES[decision.verdict] if in_colour else ""
+        # Text objects, since a string would be read as rich's markup.
+        cells = [Text(clean(cell)) for cell in _cells(decision, unit)]
+        table.add_row(*cells, Text(decision.verdict.value, style=style))
+    return table
+
+
+def _cells(decision: Decision, unit: str) -> tuple[str, ...]:
+    def shown(value: float | None) -> str:
+        return _NONE if value is None else figure(value, unit)
+
+    return (
+        decision.case_id,
+        f"{decision.task} {decision.metric}",
+        shown(decision.value),
+        shown(decision.reference),
+        _delta(decision, unit),
+        _tolerance(decision, unit),
+    )
+
+
+def _delta(decision: Decision, unit: str) -> str:
+    """Word the change against what it was held against; `b` the baseline, `r` the reference."""
+    if decision.delta is None:
+        return _NONE
+    text = change(abs(decision.delta), unit)
+    sign = "-" if percent(decision.delta, unit) < 0 else "+"
+    return f"{sign}{text} ({decision.against[:1]})"
+
+
+def _tolerance(decision: Decision, unit: str) -> str:
+    if decision.tolerance is None:
+        return _NONE
+    if decision.tolerance.kind == "relative":
+        return figure(decision.tolerance.value, FRACTION)
+    return change(decision.tolerance.value, unit)

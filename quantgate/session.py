@@ -1,0 +1,109 @@
+"""A gate at work in one process: what the fixtures hand to the suites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from quantgate import provenance
+from quantgate.baseline_schema import TaskBaseline
+from quantgate.baselines import BaselineStore
+from quantgate.cases import Case
+from quantgate.corpora import Corpora
+from quantgate.errors import InvalidMeasurement
+from quantgate.evaluate import Evaluator, Listener
+from quantgate.gate import decide, decide_fault
+from quantgate.manifest import Manifest
+from quantgate.measure import METRICS, Measurer
+from quantgate.models import Models
+from quantgate.options import RunOptions
+from quantgate.report.wording import word
+from quantgate.results import Decision, Measurement, Verdict
+from quantgate.traces import TraceStore
+
+Record = Callable[[Measurement | Decision], None]
+
+
+class GateSession:
+    """Models, corpora, results and baselines of a run; each model is scored once.
+
+    Args:
+        manifest: the manifest in force.
+        options: folders and switches.
+        corpora: the manifest's corpora.
+        listener: told the progress.
+    """
+
+    def __init__(
+        self, manifest: Manifest, options: RunOptions, corpora: Corpora, listener: Listener
+    ) -> None:
+        self.manifest = manifest
+        self.options = options
+        self.baselines = BaselineStore(options.baselines, git_ref=options.baseline_ref)
+        self.models = Models(options.cache, threads=manifest.runtime.threads)
+        self.traces = TraceStore(options.cache / "traces")
+        self._measurer = Measurer(manifest, corpora, Evaluator(self.models, self.traces, listener))
+        self.provenance = provenance.collect()
+
+    def prepare(self, cases: Iterable[Case]) -> None:
+        """Build the packages that `cases` and their references need; failures wait for their test.
+
+        Building them together uses both of two cores; one at a time would take twice as long.
+        """
+        needed = {each for case in cases for each in (case, case.reference) if each}
+        try:
+            self.models.prepare(sorted(needed, key=lambda case: case.id))
+        except InvalidMeasurement:
+            return
+
+    def measure(self, case: Case, task: str) -> Measurement:
+        """The measurement named `task`; raises InvalidMeasurement."""
+        return self._measurer.measure(case, task)
+
+    def decide(self, case: Case, measurement: Measurement, metric: str) -> Decision:
+        """The verdict for one metric, against the stored baseline and the reference."""
+        suite = measurement.task.partition(".")[0]
+        return decide(
+            measurement,
+            metric,
+            limits=self.manifest.limits(case, suite, metric.partition(".")[0]),
+            baseline=self._baseline(case, measurement.task),
+            reference=self._reference(case, measurement),
+            degenerate=self.manifest.tasks.mmlu.degenerate,
+            provenance=self.provenance,
+        )
+
+    def gated(self, measurement: Measurement) -> list[str]:
+        """The metrics of `measurement` that a policy names; its first one where none does."""
+        suite = measurement.task.partition(".")[0]
+        named = self.manifest.policy_metrics(suite)
+        scores = [score.metric for score in measurement.scores]
+        gated = [metric for metric in scores if metric.partition(".")[0] in named]
+        return gated or scores[:1]
+
+    def fault(self, case: Case, task: str, fault: InvalidMeasurement) -> Decision:
+        """The INVALID decision for a measurement that never came to be."""
+        suite = task.partition(".")[0]
+        return decide_fault(case.id, task, METRICS[suite][0], fault)
+
+    def failure_text(self, case: Case, decision: Decision, measurement: Measurement | None) -> str:
+        """Why a decision fails its test; "" where it doesn't."""
+        loud = {Verdict.REGRESSION, Verdict.INVALID}
+        if self.options.strict and not self.options.update:
+            loud.add(Verdict.NO_BASELINE)
+        if decision.verdict not in loud:
+            return ""
+        return word(decision, measurement, self.options.baselines / case.baseline_path)
+
+    def close(self) -> None:
+        """Drop every loaded model."""
+        self.models.close()
+
+    def _baseline(self, case: Case, task: str) -> TaskBaseline | None:
+        # An update measures afresh: what is being replaced has no say.
+        stored = None if self.options.update else self.baselines.read(case)
+        return None if stored is None else stored.tasks.get(task)
+
+    def _reference(self, case: Case, measurement: Measurement) -> Measurement | None:
+        if case.is_reference:
+            return measurement
+        return self.measure(case.reference, measurement.task) if case.reference else None
