@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from quantgate.recorder import Recorder
 
 UPDATED = "BASELINES UPDATED"
+NARROWEST = 132  # a log has no width of its own; case and metric must not be broken there
 
 
 def finish(
@@ -63,7 +64,7 @@ def print_summary(
         from rich.console import Console
 
         writer = reporter._tw  # noqa: SLF001  pytest has no public way to its writer's file
-        width = max(writer.fullwidth, 110)
+        width = max(writer.fullwidth, NARROWEST)
         recorder.print_table(Console(file=writer._file, width=width))  # noqa: SLF001
     for line in lines:
         loud = line.startswith((UPDATED, "NO BASELINE", "unused", "not written", "nothing"))

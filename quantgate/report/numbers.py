@@ -10,6 +10,7 @@ import math
 
 FRACTION = "fraction"
 _FEWEST, _MOST = 2, 15
+_TINY = 1e-4  # what is smaller is written in powers of ten
 _BARE = ("", "perplexity", "ratio")  # units that a figure's name already tells
 
 
@@ -45,9 +46,14 @@ def change(value: float, unit: str, digits: int | None = None) -> str:
 
 
 def number(value: float, digits: int | None = None) -> str:
-    """Return a number with `digits` decimals, or with three significant digits at least."""
+    """Return a number with `digits` decimals, or with three significant digits at least.
+
+    What is below 1e-4 is written in powers of ten.
+    """
     if not math.isfinite(value):
         return str(value)
+    if digits is None and 0 < abs(value) < _TINY:
+        return f"{value:.2e}"
     return f"{value:.{_significant(value) if digits is None else digits}f}"
 
 

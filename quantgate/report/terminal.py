@@ -79,11 +79,19 @@ def _cells(decision: Decision, unit: str) -> tuple[str, ...]:
 
     return (
         decision.case_id,
-        f"{decision.task} {decision.metric}",
+        _measured(decision),
         shown(decision.value),
         shown(decision.reference),
         _delta(decision, unit),
         _tolerance(decision, unit),
+    )
+
+
+def _measured(decision: Decision) -> str:
+    """Name task and metric: `mmlu accuracy`, and `perplexity strided` where both say the same."""
+    suite, _, protocol = decision.task.partition(".")
+    return " ".join(
+        filter(None, (suite, protocol, "" if decision.metric == suite else decision.metric))
     )
 
 
