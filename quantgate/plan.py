@@ -24,6 +24,8 @@ from quantgate.token_trie import Ids, SortedSequences, sort_sequences, split_poi
 
 ROW_WIDTHS = (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 PADDED_BATCH_TOKENS = 2048
+# Prefixes within prefixes that are tried; contexts that grow token by token nest without end.
+NESTED_PREFIXES = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,8 @@ class _Packer:
 
     def groups(self) -> Iterator[Group]:
         total = len(self.sorted.sequences)
+        if not total:
+            return
         if not self.limits.keeps_prefix and not self.limits.packs:
             yield from self._padded()
             return
@@ -183,11 +187,11 @@ class _Packer:
         return min(shared, *(self.wanted[ids][0] for ids in sequences))
 
     def _partition(
-        self, start: int, stop: int, depth: int
+        self, start: int, stop: int, depth: int, levels: int = NESTED_PREFIXES
     ) -> tuple[float, list[tuple[int, int, int]]]:
         """Cheapest way to cover [start, stop) with groups: as one, or as its subtrees'."""
         whole = self._group_cost(start, stop, depth)
-        if stop - start < 2:
+        if stop - start < 2 or not levels:
             return whole, [(start, stop, depth)]
         shared = min(self.sorted.shared[start + 1 : stop])
         points = [*split_points(self.sorted.shared, start, stop, shared), stop]
@@ -196,7 +200,7 @@ class _Packer:
         for left, right in _merge_singles(points):
             inner = self._depth(left, right)
             if right - left > 1 and inner > depth:
-                part_cost, part = self._partition(left, right, inner)
+                part_cost, part = self._partition(left, right, inner, levels - 1)
             else:
                 kept = min(depth, inner) if right - left > 1 else 0
                 part_cost, part = self._group_cost(left, right, kept), [(left, right, kept)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Generator, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from quantgate.errors import UsageFault
 from quantgate.options import OPTIONS, add_options, given_options, read_manifest, run_options
 
 if TYPE_CHECKING:
+    from quantgate.baselines import BaselineStore
     from quantgate.cases import Case
     from quantgate.manifest import Manifest
     from quantgate.options import RunOptions
@@ -128,6 +130,13 @@ class GatePlugin:
         """Whether this is a worker of pytest-xdist."""
         return hasattr(self._config, "workerinput")
 
+    @cached_property
+    def baselines(self) -> BaselineStore:
+        """Stored figures; UsageFault where a git ref is in force and can't be read."""
+        from quantgate.baselines import BaselineStore
+
+        return BaselineStore(self.options.baselines, git_ref=self.options.baseline_ref)
+
     @property
     def recorder(self) -> Recorder:
         """The run's recorder, made when the first record comes."""
@@ -182,7 +191,7 @@ class GatePlugin:
             self._refuse_reruns(list(selected))
         try:
             suites = {suite for item in selected if (suite := suite_of(item))}
-            preflight(self.corpora, suites, set(selected.values()))
+            preflight(self.corpora, self.baselines, suites, set(selected.values()))
         except UsageFault as fault:
             raise pytest.UsageError(str(fault)) from None
 
@@ -225,14 +234,14 @@ class GatePlugin:
             return
         from quantgate.summary import finish
 
-        self._findings, written = finish(
+        self._findings, clean = finish(
             self._recorder,
             self.options,
             configuration=self._configuration(),
             given=given_options(self._config),
             exit_status=int(exitstatus),
         )
-        if not written and not exitstatus:
+        if not clean and not exitstatus:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

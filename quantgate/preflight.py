@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection
 
+from quantgate.baselines import BaselineStore
 from quantgate.cases import Case
 from quantgate.corpora import Corpora
 from quantgate.errors import InvalidMeasurement
@@ -12,15 +13,22 @@ from quantgate.packages.build import source_files, source_folder
 from quantgate.packages.package import open_package
 
 
-def preflight(corpora: Corpora, suites: Collection[str], cases: Collection[Case]) -> None:
-    """Read the corpora that `suites` need and check the packages of `cases`.
+def preflight(
+    corpora: Corpora,
+    baselines: BaselineStore,
+    suites: Collection[str],
+    cases: Collection[Case],
+) -> None:
+    """Read the corpora that `suites` need, and baselines; check the packages of `cases`.
 
     A damaged package is left to its own tests, which report it INVALID; only what is refused
     outright (a path that escapes, native code, another layout) stops the run.
 
     Raises:
-        UsageFault: a corpus or a package can't be used.
+        UsageFault: a corpus, a baseline file or a package can't be used.
     """
+    for case in cases:
+        baselines.read(case)
     if "mmlu" in suites:
         _ = corpora.mmlu
     if {"perplexity", "kl_divergence"} & set(suites):

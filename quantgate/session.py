@@ -30,15 +30,21 @@ class GateSession:
         manifest: the manifest in force.
         options: folders and switches.
         corpora: the manifest's corpora.
+        baselines: stored figures.
         listener: told the progress.
     """
 
     def __init__(
-        self, manifest: Manifest, options: RunOptions, corpora: Corpora, listener: Listener
+        self,
+        manifest: Manifest,
+        options: RunOptions,
+        corpora: Corpora,
+        baselines: BaselineStore,
+        listener: Listener,
     ) -> None:
         self.manifest = manifest
         self.options = options
-        self.baselines = BaselineStore(options.baselines, git_ref=options.baseline_ref)
+        self.baselines = baselines
         self.models = Models(options.cache, threads=manifest.runtime.threads)
         self.traces = TraceStore(options.cache / "traces")
         self._measurer = Measurer(manifest, corpora, Evaluator(self.models, self.traces, listener))

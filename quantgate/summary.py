@@ -31,20 +31,24 @@ def finish(
     """Write `results.json`, then the baselines if asked.
 
     Returns:
-        Lines to print, and whether everything could be written.
+        Lines to print, and whether everything could be written and, in strict mode, every stored
+        baseline has a test.
     """
     facts = provenance.collect()
     run = {"options": given, "provenance": facts, "exit_status": exit_status}
     lines = [f"note: {line}" for line in recorder.warnings()]
+    unused = []
     try:
-        lines += [f"unused baseline: {line}" for line in recorder.unused_baselines()]
+        unused = [f"unused baseline: {line}" for line in recorder.unused_baselines()]
+        lines += unused
         lines.append(f"results: {recorder.write(run, configuration)}")
         if options.update:
             changed = recorder.update_baselines(facts)
             lines += [UPDATED, *(changed or ["no valid figure was measured, nothing changed"])]
     except GateError as fault:
         return [*lines, f"not written: {fault}"], False
-    return lines + _missing(recorder, options), True
+    clean = not (unused and options.strict)
+    return lines + _missing(recorder, options), clean
 
 
 def _missing(recorder: Recorder, options: RunOptions) -> list[str]:
