@@ -44,9 +44,10 @@ def run(words: Sequence[str]) -> int:
     if "--gate-config" not in given:
         chosen = manifest if manifest.is_file() else tree / manifest
         words = [*words, f"--gate-config={chosen.absolute()}"]
+    suites = tree / "suites"
     settings = [f"--rootdir={tree}", f"--confcutdir={tree}", "-o", f"pythonpath={tree}"]
-    settings += ["-c", str(tree / "conftest.py"), "-p", "no:cacheprovider"]
-    return int(pytest.main([*settings, "--import-mode=importlib", *words, str(tree / "suites")]))
+    settings += ["-c", str(suites / "run.ini"), "-p", "no:cacheprovider"]
+    return int(pytest.main([*settings, *words, str(suites)]))
 
 
 def suites_tree() -> Path:

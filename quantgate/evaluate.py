@@ -114,8 +114,9 @@ class Evaluator:
     def _require_same_ids(self, case: Case, reference: Case, items: Items, anchor: Items) -> None:
         if items.digest == anchor.digest:
             return
-        tokenizers = [self._models.backend_of(each).tokenizer for each in (case, reference)]
-        require_same_ids(items.contexts, anchor.contexts, (tokenizers[0], tokenizers[1]))
+        if len(items.contexts) == len(anchor.contexts):
+            tokenizers = [self._models.backend_of(each).tokenizer for each in (case, reference)]
+            require_same_ids(items.contexts, anchor.contexts, (tokenizers[0], tokenizers[1]))
         raise InvalidMeasurement(
             "items-differ",
             need="the same items scored for candidate and reference",

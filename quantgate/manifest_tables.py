@@ -84,12 +84,12 @@ class PerplexityTask(Table):
     @classmethod
     def _no_gaps(cls, stride: int, info: ValidationInfo) -> int:
         # A window that failed is absent here and has been reported for itself.
-        window = info.data.get("window", stride)
-        if not 0 < stride <= window:
+        window = info.data.get("window", stride + 1)
+        if not 0 < stride < window:
             raise PydanticCustomError(
                 "window-stride",
-                "the stride should be from 1 to the window, {window} tokens: a longer one leaves "
-                "tokens between windows unscored",
+                "the stride should be from 1 and shorter than the window, {window} tokens: nothing "
+                "else predicts a window's first token",
                 {"window": window},
             )
         return stride

@@ -223,7 +223,9 @@ class _Packer:
             sizes = self._sizes(start, stop, depth, width)
             return sum(self.limits.cost.row(size, depth) for size in sizes)
 
-        return min((0, *ROW_WIDTHS), key=cost)
+        # Runtimes count the whole row against the context, restarted positions or not.
+        fitting = (width for width in ROW_WIDTHS if depth + width <= self.limits.context)
+        return min((0, *fitting), key=cost)
 
     def _sizes(self, start: int, stop: int, depth: int, width: int) -> Iterator[int]:
         """Token counts of the rows that `_rows` makes."""

@@ -162,7 +162,16 @@ class GatePlugin:
         folders = f"cache: {self.options.cache}, baselines: {self.options.baselines}"
         if self.options.baseline_ref:
             folders += f" at the merge base with {self.options.baseline_ref}"
-        return [plain(f"quantgate: {line}") for line in (*describe(self.manifest), folders)]
+        lines = [*describe(self.manifest), folders, *self._changed_baselines()]
+        return [plain(f"quantgate: {line}") for line in lines]
+
+    def _changed_baselines(self) -> list[str]:
+        """Baselines that this branch changes; the gate reads them as they were before it."""
+        ref = self.options.baseline_ref
+        if ref is None:
+            return []
+        changed = self.baselines.changed_since_ref()
+        return [f"changed against {ref}, not in force here: {name}" for name in changed]
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -222,7 +231,7 @@ class GatePlugin:
         if records and not self.is_worker:
             self.recorder.take(records)
 
-    @pytest.hookimpl(tryfirst=True)
+    @pytest.hookimpl(trylast=True)  # the exit status is ours to decide, after all others
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write results and baselines; in strict mode, fail a run that evaluated nothing."""
         if self.is_worker or self._config.option.collectonly:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +16,7 @@ from quantgate.results import (
     Tolerance,
     Verdict,
 )
+from quantgate.storage import canonical_json
 
 MEASUREMENT = "measurement"
 DECISION = "decision"
@@ -23,7 +25,9 @@ DECISION = "decision"
 def to_record(value: Measurement | Decision) -> dict[str, Any]:
     """A JSON-ready mapping that `from_record` turns back into an equal value."""
     kind = MEASUREMENT if isinstance(value, Measurement) else DECISION
-    return {"kind": kind, "value": asdict(value)}
+    # Through JSON, because enumerations and tuples don't cross to another process as they are.
+    plain: dict[str, Any] = json.loads(canonical_json({"kind": kind, "value": asdict(value)}))
+    return plain
 
 
 def from_record(record: Mapping[str, Any]) -> Measurement | Decision:

@@ -8,8 +8,9 @@ at every position in the graph's own type (lossless, `H` numbers a position inst
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,26 +71,23 @@ class TraceStore:
         return self._root / sha256_bytes(canonical_json({"schema": SCHEMA, **key}))[:32]
 
     def load(self, key: Mapping[str, Any]) -> Trace | None:
-        """Return the trace with this key; None where there is none or it is damaged (and told)."""
+        """Return the trace with this key; None where there is none.
+
+        A damaged one is told and removed, so that the next run can leave a whole one.
+        """
         folder = self.folder(key)
-        try:
-            meta = json.loads((folder / META).read_bytes())
-            files = meta["files"]
-        except (OSError, ValueError, KeyError, TypeError):
-            if folder.exists():
-                self.warnings.append(f"ignored a damaged trace: {folder}")
+        if not folder.exists():
             return None
-        for name, digest in files.items():
-            path = folder / name
-            if not path.is_file() or sha256_file(path) != digest:
-                self.warnings.append(f"ignored a damaged trace: {path}")
-                return None
-        return Trace(
-            {
-                Path(name).stem: np.load(folder / name, mmap_mode="r", allow_pickle=False)
-                for name in files
-            }
-        )
+        damaged = folder
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            files = json.loads((folder / META).read_bytes())["files"]
+            wrong = [name for name, digest in files.items() if sha256_file(folder / name) != digest]
+            if files and not wrong:
+                return Trace({Path(name).stem: _mapped(folder / name) for name in files})
+            damaged = folder.joinpath(*wrong[:1])
+        self.warnings.append(f"removed a damaged trace: {damaged}")
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
 
     @contextmanager
     def write(self, key: Mapping[str, Any]) -> Iterator[TraceWriter]:
@@ -99,3 +97,8 @@ class TraceStore:
             yield TraceWriter(staged)
             files = {path.name: sha256_file(path) for path in sorted(staged.glob("*.npy"))}
             (staged / META).write_bytes(canonical_json({"key": dict(key), "files": files}))
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array

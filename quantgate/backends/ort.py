@@ -213,7 +213,9 @@ def require_finite(logits: NDArray[np.float32], keys: tuple[tuple[int, int], ...
         InvalidMeasurement: `logits-not-finite`, naming sequence, position and count.
     """
     # A sum is finite exactly where all terms are, short of overflow, which isfinite settles.
-    if np.isfinite(logits.sum(dtype=np.float64)):
+    with np.errstate(invalid="ignore"):  # infinities of both signs
+        total = logits.sum(dtype=np.float64)
+    if np.isfinite(total):
         return
     bad = ~np.isfinite(logits)
     if not bad.any():

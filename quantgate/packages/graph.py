@@ -69,8 +69,9 @@ def split(
 
     Raises:
         InvalidMeasurement: `head-not-found` where the logits don't come from a projection through
-            element-wise nodes only.
+            element-wise nodes only; `logits-shape` where there are logits of one position only.
     """
+    _require_every_position(model.graph, logits)
     projection = _projection(model.graph, logits)
     hidden = projection.input[0]
     width, element_type = _projection_facts(model.graph, projection)
@@ -95,6 +96,18 @@ def attention_kinds(graph: onnx.GraphProto) -> set[str]:
     return {node.op_type for node in graph.node if node.op_type.endswith("Attention")}
 
 
+def _require_every_position(graph: onnx.GraphProto, logits: str) -> None:
+    for value in graph.output:
+        dims = value.type.tensor_type.shape.dim
+        if value.name == logits and len(dims) == 3 and dims[1].dim_value == 1:
+            raise InvalidMeasurement(
+                "logits-shape",
+                need=f"{logits!r} with a row for every position",
+                found="rows for the last position only",
+                fix="build the package again without prune_lm_head",
+            )
+
+
 def _projection(graph: onnx.GraphProto, logits: str) -> onnx.NodeProto:
     producers = {output: node for node in graph.node for output in node.output}
     weights = {tensor.name for tensor in graph.initializer}
@@ -104,11 +117,8 @@ def _projection(graph: onnx.GraphProto, logits: str) -> onnx.NodeProto:
             return node
         if node.op_type not in ELEMENTWISE:
             raise _head_not_found(logits, f"a {node.op_type} node ({node.name})")
-        computed = [
-            name
-            for name in node.input
-            if name not in weights and producers[name].op_type != "Constant"
-        ]
+        constants = {name for name, made in producers.items() if made.op_type == "Constant"}
+        computed = [name for name in node.input if name not in weights | constants]
         if len(computed) != 1:
             raise _head_not_found(logits, f"{node.name} joining {computed}")
         name = computed[0]

@@ -43,15 +43,17 @@ def make_windows(count: int, *, window: int, stride: int, kl_window: int) -> tup
     A disjoint window that is also a strided one is the same window, computed once.
 
     Raises:
-        UsageFault: `window-stride` for a stride outside 1..window.
+        UsageFault: `window-stride` for a stride that isn't shorter than the window, whose first
+            id only the window before it can predict, or for a window without ids.
         InvalidMeasurement: `text-short` for less than one full window of text.
     """
-    if not 0 < stride <= window:
+    if not 0 < stride < window or kl_window < 1:
         raise UsageFault(
             "window-stride",
-            need=f"a stride from 1 to the window's {window} tokens",
-            found=str(stride),
-            fix="set stride under [tasks.perplexity]",
+            need=f"a stride from 1, shorter than the window's {window} tokens, and divergence "
+            "windows from 1 token",
+            found=f"stride {stride}, divergence windows of {kl_window}",
+            fix="set stride under [tasks.perplexity], window under [tasks.kl_divergence]",
         )
     if count < max(window, kl_window):
         raise InvalidMeasurement(

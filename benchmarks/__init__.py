@@ -1,0 +1,1 @@
+"""Measurements of quantgate itself; see README.md."""

@@ -1,0 +1,134 @@
+"""Runs the real command line in a folder of its own, as a user would."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MANIFEST = """\
+schema_version = 1
+
+[data]
+mmlu = "mmlu"
+text = "text.txt"
+
+[runtime]
+threads = 2
+
+[tasks.mmlu]
+degenerate = "warn"
+
+[tasks.perplexity]
+window = 128
+stride = 64
+
+[tasks.kl_divergence]
+window = 96
+
+[policy.mmlu.accuracy]
+baseline = {{ absolute = 0.01 }}
+reference = {{ absolute = 0.5 }}
+
+[policy.perplexity.perplexity]
+baseline = {{ relative = 0.001 }}
+reference = {{ relative = 5.0 }}
+
+[policy.kl_divergence.kl_mean]
+baseline = {{ relative = 0.05 }}
+reference = {{ absolute = 10.0 }}
+
+[[models]]
+name = "tiny"
+
+[models.reference]
+name = "fp32"
+precision = "fp32"
+path = "{reference}"
+
+[[models.variants]]
+name = "int4"
+precision = "int4"
+path = "{candidate}"
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left."""
+
+    status: int
+    text: str
+    results: dict[str, Any] | None
+
+    def decisions(self, case: str = "") -> dict[tuple[str, str, str], dict[str, Any]]:
+        """Decisions by (case, task, metric)."""
+        assert self.results is not None, self.text
+        return {
+            (each["case_id"], each["task"], each["metric"]): each
+            for each in self.results["decisions"]
+            if case in each["case_id"]
+        }
+
+    def verdicts(self, case: str = "") -> set[str]:
+        return {each["verdict"] for each in self.decisions(case).values()}
+
+
+class Workspace:
+    """A folder with a manifest, corpora and two packages.
+
+    Args:
+        folder: an empty folder.
+        reference: package of the reference.
+        candidate: package of the variant `int4`.
+        mmlu: folder of questions, linked into the workspace.
+        text: text file, linked into the workspace.
+        cache: shared by workspaces, so that references are kept between runs.
+    """
+
+    def __init__(
+        self, folder: Path, *, reference: Path, candidate: Path, mmlu: Path, text: Path, cache: Path
+    ) -> None:
+        self.folder = folder
+        self.cache = cache
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "mmlu").symlink_to(mmlu)
+        (folder / "text.txt").symlink_to(text)
+        self.manifest = folder / "quantgate.toml"
+        self.manifest.write_text(
+            MANIFEST.format(reference=reference, candidate=candidate), encoding="utf-8"
+        )
+
+    def edit(self, old: str, new: str) -> None:
+        """Replace a part of the manifest that must be there."""
+        text = self.manifest.read_text(encoding="utf-8")
+        assert old in text
+        self.manifest.write_text(text.replace(old, new), encoding="utf-8")
+
+    def run(self, *words: str, **environment: str) -> Outcome:
+        """`quantgate run` with these words."""
+        results = self.folder / "reports" / "results.json"
+        results.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "quantgate.cli", "run", f"--gate-cache-dir={self.cache}"]
+        ci = {"CI", "GITHUB_ACTIONS", "GITHUB_BASE_REF", "TF_BUILD", "GITLAB_CI"}
+        kept = {name: value for name, value in os.environ.items() if name not in ci}
+        done = subprocess.run(
+            [*command, *words],
+            cwd=self.folder,
+            env={**kept, "PYTHONIOENCODING": "utf-8", **environment},
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=300,
+            check=False,
+        )
+        document = json.loads(results.read_bytes()) if results.exists() else None
+        return Outcome(done.returncode, done.stdout + done.stderr, document)
+
+    def store_baselines(self) -> Outcome:
+        """Measure everything and store it."""
+        return self.run("--gate-update-baselines", "--gate-reason=first")

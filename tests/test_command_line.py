@@ -1,0 +1,336 @@
+"""The gate as a user meets it: one command, an exit status, and words that say what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from tests.command_line import Workspace
+
+PASSED, FAILED, REFUSED = 0, 1, 4
+BASELINE = "baselines/tiny/int4-ort-cpu.json"
+
+
+@pytest.fixture(scope="session")
+def gate_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("gate-cache")
+
+
+@pytest.fixture
+def workspace(tmp_path, built, mmlu_folder, text_file, gate_cache):
+    """A folder with a manifest for two real packages."""
+    return Workspace(
+        tmp_path / "workspace",
+        reference=built["fp32"],
+        candidate=built["int4"],
+        mmlu=mmlu_folder,
+        text=text_file,
+        cache=gate_cache,
+    )
+
+
+@pytest.fixture(scope="session")
+def stored(tmp_path_factory, built, mmlu_folder, text_file, gate_cache):
+    """A workspace with baselines, and the outcome of storing them; copy it before changing it."""
+    first = Workspace(
+        tmp_path_factory.mktemp("stored") / "workspace",
+        reference=built["fp32"],
+        candidate=built["int4"],
+        mmlu=mmlu_folder,
+        text=text_file,
+        cache=gate_cache,
+    )
+    return first, first.store_baselines()
+
+
+@pytest.fixture
+def gated(workspace, stored):
+    """A workspace of one's own with the stored baselines."""
+    shutil.copytree(stored[0].folder / "baselines", workspace.folder / "baselines")
+    return workspace
+
+
+def edit_baseline(workspace, change):
+    path = workspace.folder / BASELINE
+    document = json.loads(path.read_bytes())
+    change(document["tasks"])
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def test_storing_baselines_does_not_look_like_a_plain_pass(stored):
+    _, outcome = stored
+    assert outcome.status == PASSED, outcome.text
+    assert "BASELINES UPDATED" in outcome.text
+    assert "mmlu accuracy none -> " in outcome.text
+
+
+def test_unchanged_model_passes_every_suite(gated):
+    outcome = gated.run()
+    assert outcome.status == PASSED, outcome.text
+    assert outcome.verdicts() == {"PASS"}
+    assert {task for _, task, _ in outcome.decisions()} == {
+        "mmlu",
+        "perplexity.strided",
+        "perplexity.genai_chunked",
+        "kl_divergence",
+    }
+    assert not list((gated.folder / "reports").glob("*.jsonl")), "the journal is merged and gone"
+
+
+def test_fault_01_short_weights_are_invalid_and_the_rest_is_measured(workspace, built):
+    broken = workspace.folder / "broken"
+    shutil.copytree(built["int4"], broken)
+    data = broken / "model.onnx.data"
+    data.write_bytes(data.read_bytes()[:-100])
+    workspace.edit(str(built["int4"]), str(broken))
+    outcome = workspace.run()
+    assert outcome.status == FAILED
+    assert outcome.verdicts("int4") == {"INVALID"}
+    assert outcome.verdicts("fp32") == {"NO_BASELINE"}
+    assert "external-data-short" in outcome.text
+
+
+def test_fault_03_escaping_weights_are_refused_before_anything_loads(workspace, built):
+    import onnx
+
+    broken = workspace.folder / "broken"
+    shutil.copytree(built["int4"], broken)
+    model = onnx.load(broken / "model.onnx", load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = "../../elsewhere.data"
+    (broken / "model.onnx").write_bytes(model.SerializeToString())
+    workspace.edit(str(built["int4"]), str(broken))
+    outcome = workspace.run()
+    assert outcome.status == REFUSED
+    assert "escapes the model folder" in outcome.text
+
+
+def test_fault_07_custom_operators_are_refused(workspace, built):
+    broken = workspace.folder / "broken"
+    shutil.copytree(built["int4"], broken)
+    path = broken / "genai_config.json"
+    config = json.loads(path.read_bytes())
+    config["model"]["decoder"]["session_options"]["custom_ops_library"] = "evil.so"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    workspace.edit(str(built["int4"]), str(broken))
+    outcome = workspace.run()
+    assert outcome.status == REFUSED
+    assert "custom_ops_library" in outcome.text
+
+
+def test_fault_36_selection_without_questions_is_refused(workspace):
+    workspace.edit('degenerate = "warn"', 'degenerate = "warn"\nsubjects = ["astrology"]')
+    outcome = workspace.run("-m", "mmlu")
+    assert outcome.status == REFUSED
+    assert "astrology" in outcome.text
+
+
+def test_fault_40_other_data_than_pinned_are_refused_in_ci_and_accepted_by_hand(workspace):
+    workspace.edit('text = "text.txt"', f'text = "text.txt"\ntext_sha256 = "{"0" * 64}"')
+    refused = workspace.run("-m", "perplexity", "--gate-accept-dataset", CI="true")
+    assert refused.status == REFUSED
+    assert "dataset-pin" in refused.text
+    accepted = workspace.run("-m", "perplexity", "--gate-accept-dataset")
+    assert accepted.status == PASSED, accepted.text
+    assert "0" * 64 not in workspace.manifest.read_text(encoding="utf-8")
+
+
+def test_fault_41_and_42_another_selection_is_invalid_and_says_what_differs(gated):
+    outcome = gated.run("-m", "mmlu", "--gate-limit=5")
+    assert outcome.status == FAILED
+    assert outcome.verdicts() == {"INVALID"}
+    assert "not comparable with the baseline" in outcome.text
+    assert "items" in outcome.text
+
+
+def test_fault_44_damaged_baseline_is_refused_before_anything_loads(gated):
+    (gated.folder / BASELINE).write_text("<<<<<<< HEAD\n{}\n", encoding="utf-8")
+    outcome = gated.run("-m", "mmlu")
+    assert outcome.status == REFUSED
+    assert BASELINE in outcome.text
+
+
+def test_fault_45_missing_baseline_is_green_and_loud_and_red_if_strict(workspace):
+    outcome = workspace.run("-m", "mmlu")
+    assert outcome.status == PASSED, outcome.text
+    assert outcome.verdicts() == {"NO_BASELINE"}
+    assert '--gate-update-baselines --gate-reason "..."' in outcome.text
+    assert workspace.run("-m", "mmlu", "--gate-strict").status == FAILED
+
+
+def test_fault_46_unused_baseline_is_told_and_fails_if_strict(gated):
+    stray = gated.folder / "baselines/tiny/int2-ort-cpu.json"
+    shutil.copy(gated.folder / BASELINE, stray)
+    outcome = gated.run("-m", "mmlu")
+    assert outcome.status == PASSED, outcome.text
+    assert "unused baseline: tiny/int2-ort-cpu.json" in outcome.text
+    assert gated.run("-m", "mmlu", "--gate-strict").status == FAILED
+    assert stray.exists(), "never deleted by itself"
+
+
+def test_fault_47_pull_request_cannot_loosen_its_own_gate(gated):
+    def git(*words):
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+        subprocess.run(["git", *identity, *words], cwd=gated.folder, check=True)
+
+    def impossible(tasks):
+        tasks["mmlu"]["metrics"]["accuracy"]["value"] = 2.0
+
+    edit_baseline(gated, impossible)
+    git("init", "-q", "-b", "main")
+    git("add", "baselines")
+    git("commit", "-q", "-m", "base")
+    git("checkout", "-q", "-b", "change")
+
+    def loosened(tasks):
+        tasks["mmlu"]["metrics"]["accuracy"]["value"] = 0.0
+
+    edit_baseline(gated, loosened)
+    git("commit", "-q", "-a", "-m", "loosen")
+    assert gated.run("-m", "mmlu", "-k", "int4").status == PASSED
+    outcome = gated.run("-m", "mmlu", "-k", "int4", "--gate-baseline-ref=main")
+    assert outcome.status == FAILED, outcome.text
+    assert outcome.verdicts() == {"REGRESSION"}
+    assert "changed against main" in outcome.text
+
+
+def test_fault_48_much_better_than_the_baseline_passes_with_a_note(gated):
+    def worse(tasks):
+        tasks["mmlu"]["metrics"]["accuracy"]["value"] = 0.0
+
+    edit_baseline(gated, worse)
+    outcome = gated.run("-m", "mmlu", "-k", "int4")
+    assert outcome.status == PASSED, outcome.text
+    assert "check for leakage" in outcome.text
+
+
+def test_fault_49_update_touches_only_what_was_measured(gated):
+    before = json.loads((gated.folder / BASELINE).read_bytes())
+
+    def forget(tasks):
+        tasks["mmlu"]["metrics"]["accuracy"]["value"] = 0.0
+        tasks["kl_divergence"]["reason"] = "kept as it is"
+
+    edit_baseline(gated, forget)
+    words = ("-m", "mmlu", "-k", "int4", "--gate-update-baselines", "--gate-reason=again")
+    refused = gated.run(*words, CI="true")
+    assert refused.status == REFUSED
+    assert "update-in-ci" in refused.text
+    assert gated.run(*words).status == PASSED
+    after = json.loads((gated.folder / BASELINE).read_bytes())
+    assert after["tasks"]["mmlu"]["metrics"] == before["tasks"]["mmlu"]["metrics"]
+    assert after["tasks"]["mmlu"]["reason"] == "again"
+    assert after["tasks"]["kl_divergence"]["reason"] == "kept as it is"
+
+
+def test_fault_49_update_without_a_reason_is_refused(workspace):
+    outcome = workspace.run("--gate-update-baselines")
+    assert outcome.status == REFUSED
+    assert "--gate-reason" in outcome.text
+
+
+def test_fault_65_identical_package_is_told(workspace, built):
+    workspace.edit(str(built["int4"]), str(built["fp32"]))
+    outcome = workspace.run("-m", "kl_divergence")
+    assert outcome.status == PASSED, outcome.text
+    assert "identical packages" in outcome.text
+
+
+def test_fault_66_guessing_is_invalid_by_default(workspace):
+    workspace.edit('degenerate = "warn"', 'degenerate = "fail"')
+    outcome = workspace.run("-m", "mmlu")
+    assert outcome.status == FAILED
+    assert "INVALID" in outcome.verdicts()
+    assert "degenerate answers" in outcome.text
+
+
+def test_fault_67_nothing_evaluated_fails_if_strict(workspace):
+    outcome = workspace.run("--gate-strict", "-k", "no_such_test")
+    assert outcome.status == FAILED
+    assert "nothing was evaluated" in outcome.text
+
+
+def test_fault_68_reruns_are_refused(workspace):
+    outcome = workspace.run("-m", "mmlu", "--reruns=2")
+    assert outcome.status == REFUSED
+    assert "can't be rerun" in outcome.text
+
+
+def test_fault_70_hostile_names_reach_no_sink_raw(workspace, built):
+    hostile = workspace.folder / "evil\x1b[31m[bold]<script>|@team"
+    shutil.copytree(built["int4"], hostile)
+    (hostile / "model.onnx").write_bytes(b"<html>\x1b[2J</html>")
+    outcome = workspace.run(f"--gate-model=int4={hostile}", "-m", "mmlu")
+    assert outcome.status == FAILED
+    assert "not-onnx" in outcome.text
+    assert "\x1b" not in outcome.text
+    assert "\x1b" not in (workspace.folder / "reports/results.json").read_text(encoding="utf-8")
+
+
+def test_fault_75_spaces_other_scripts_and_plain_locale(tmp_path, stored, built, gate_cache):
+    home, _ = stored
+    folder = tmp_path / "Modèle 量子 №1"
+    copies = {name: folder / "packages" / f"ü {name}" for name in ("fp32", "int4")}
+    for name, copy in copies.items():
+        shutil.copytree(built[name], copy)
+    workspace = Workspace(
+        folder,
+        reference=copies["fp32"],
+        candidate=copies["int4"],
+        mmlu=(home.folder / "mmlu").resolve(),
+        text=(home.folder / "text.txt").resolve(),
+        cache=gate_cache,
+    )
+    shutil.copytree(home.folder / "baselines", folder / "baselines")
+    outcome = workspace.run(LANG="C", LC_ALL="C", TZ="Asia/Kathmandu")
+    assert outcome.status == PASSED, outcome.text
+    assert outcome.verdicts() == {"PASS"}
+    assert outcome.results["run"]["started"].endswith("Z")
+
+
+def test_fault_76_gate_works_beside_other_plugins(gated):
+    outcome = gated.run(
+        "-m",
+        "mmlu or perplexity",
+        "-n",
+        "2",
+        "--html=report.html",
+        "--timeout=250",
+        "--snapshot-details",
+        "--benchmark-disable",
+        "--junit-xml=junit.xml",
+    )
+    assert outcome.status == PASSED, outcome.text
+    assert outcome.verdicts() == {"PASS"}
+    assert len(outcome.decisions()) == 6, "both workers' results are there"
+
+
+def test_selection_by_name_runs_what_it_says(gated):
+    outcome = gated.run("-k", "int4 and kl_divergence")
+    assert outcome.status == PASSED, outcome.text
+    assert set(outcome.decisions()) == {("tiny-int4-ort-cpu", "kl_divergence", "kl_mean")}
+
+
+def test_policy_for_an_unknown_metric_is_refused(workspace):
+    workspace.edit("[policy.mmlu.accuracy]", "[policy.mmlu.acuracy]")
+    outcome = workspace.run()
+    assert outcome.status == REFUSED
+    assert "acuracy" in outcome.text
+
+
+def test_path_in_two_words_that_moves_pytests_root_is_refused(tmp_path, built):
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest]\n", encoding="utf-8")
+    done = subprocess.run(
+        ["python", "-m", "pytest", "--gate-data-dir", str(built["fp32"])],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == REFUSED
+    assert f"--gate-data-dir={built['fp32']}" in done.stdout + done.stderr
