@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from quantgate.cost_model import CostModel
-from quantgate.plan import Row
+from quantgate.rows import Row
 
 
 @dataclass

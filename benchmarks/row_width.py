@@ -33,7 +33,8 @@ from quantgate.cost_model import PAIR_INEFFICIENCY, RUN_OVERHEAD_TOKENS, CostMod
 from quantgate.packages.graph import HIDDEN_ROWS, split
 from quantgate.packages.package import OnnxPackage, open_package
 from quantgate.packages.shape import read_shape
-from quantgate.plan import ROW_WIDTHS, Row, Segment, Wanted
+from quantgate.plan import ROW_WIDTHS
+from quantgate.rows import Row, Segment, Wanted
 
 PREFIXES = (0, 128, 512, 1500)
 

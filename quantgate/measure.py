@@ -20,7 +20,8 @@ from quantgate.tasks.base import Run, Task
 from quantgate.tasks.mmlu import MmluTask
 from quantgate.tasks.mmlu_items import MmluOptions
 from quantgate.tasks.mmlu_scores import mmlu_detail, mmlu_scores
-from quantgate.tasks.text import TextItems, TextOptions, TextSamples, TextTask
+from quantgate.tasks.text import TextOptions, TextTask
+from quantgate.tasks.text_pass import TextItems, TextSamples
 from quantgate.tasks.text_scores import (
     PERCENTILES,
     divergence_scores,

@@ -20,6 +20,7 @@ import numpy as np
 from quantgate.cost_model import CostModel
 from quantgate.errors import InvalidMeasurement
 from quantgate.requests import Request
+from quantgate.rows import Row, RowBuilder
 from quantgate.token_trie import Ids, SortedSequences, sort_sequences, split_points
 
 ROW_WIDTHS = (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
@@ -43,39 +44,6 @@ class PlanLimits:
     keeps_prefix: bool
     context: int
     cost: CostModel
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A run [start, stop) of a row's tokens and the earlier runs of the row that it follows."""
-
-    start: int
-    stop: int
-    ancestors: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A hidden state to be scored: token `offset` of a row is `position` of a sequence."""
-
-    offset: int
-    sequence: int
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Tokens computed in one run: `ids` and `positions` of equal length, in `segments`."""
-
-    ids: Ids
-    positions: Ids
-    segments: tuple[Segment, ...]
-    wanted: tuple[Wanted, ...]
-
-    @property
-    def is_chain(self) -> bool:
-        """Whether every token follows the one before it, as in plain causal attention."""
-        return len(self.segments) == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,13 +210,13 @@ class _Packer:
         yield size
 
     def _rows(self, start: int, stop: int, depth: int, width: int) -> Iterator[Row]:
-        builder = _RowBuilder(depth)
+        builder = RowBuilder(depth)
         for index in range(start, stop):
             ids = self.sorted.sequences[index]
             new = len(ids) - max(self.sorted.shared[index], depth)
             if builder.ids and len(builder.ids) + new > width:
                 yield builder.row()
-                builder = _RowBuilder(depth)
+                builder = RowBuilder(depth)
             shared = self.sorted.shared[index] if builder.ids else depth
             builder.add(ids, max(shared, depth), self.order[ids], self.wanted[ids])
         yield builder.row()
@@ -261,46 +229,6 @@ class _Packer:
             count = max(1, PADDED_BATCH_TOKENS // len(rows[0].ids))
             yield Group((), tuple(rows[:count]), padded=True)
             del rows[:count]
-
-
-class _RowBuilder:
-    """Collects sequences, in sorted order, into one row behind a prefix of `depth` tokens."""
-
-    def __init__(self, depth: int) -> None:
-        self._depth = depth
-        self.ids: list[int] = []
-        self._positions: list[int] = []
-        self._segments: list[Segment] = []
-        self._wanted: list[Wanted] = []
-        self._path: list[int] = []  # row offset of each token of the latest sequence
-
-    def add(self, ids: Ids, shared: int, sequence: int, wanted: tuple[int, ...]) -> None:
-        """Add a sequence whose first `shared` tokens are the prefix and the path so far."""
-        del self._path[shared - self._depth :]
-        start, stop = len(self.ids), len(self.ids) + len(ids) - shared
-        if stop > start:
-            self._segments.append(Segment(start, stop, _spans(self._path)))
-        self.ids += ids[shared:]
-        self._positions += range(shared, len(ids))
-        self._path += range(start, stop)
-        self._wanted += (Wanted(self._path[p - self._depth], sequence, p) for p in wanted)
-
-    def row(self) -> Row:
-        """The row so far."""
-        return Row(
-            tuple(self.ids), tuple(self._positions), tuple(self._segments), tuple(self._wanted)
-        )
-
-
-def _spans(offsets: list[int]) -> tuple[tuple[int, int], ...]:
-    """Ascending offsets as half-open runs."""
-    spans: list[tuple[int, int]] = []
-    for offset in offsets:
-        if spans and spans[-1][1] == offset:
-            spans[-1] = (spans[-1][0], offset + 1)
-        else:
-            spans.append((offset, offset + 1))
-    return tuple(spans)
 
 
 def _merge_singles(points: list[int]) -> Iterator[tuple[int, int]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from quantgate.packages.genai_config import GenaiConfig
 from quantgate.packages.graph import BIAS, ROWS, SplitGraph
 from quantgate.packages.shape import ModelShape
-from quantgate.plan import Row, Segment, Wanted
+from quantgate.rows import Row, Segment, Wanted
 
 Feed = dict[str, Any]
 

@@ -17,7 +17,8 @@ from quantgate.packages.graph import HIDDEN_ROWS, split
 from quantgate.packages.package import OnnxPackage
 from quantgate.packages.shape import read_shape
 from quantgate.packages.tokenizer import Tokenizer, load_tokenizer
-from quantgate.plan import Group, Plan, PlanLimits, Row
+from quantgate.plan import Group, Plan, PlanLimits
+from quantgate.rows import Row
 
 if TYPE_CHECKING:
     import onnx

@@ -9,14 +9,8 @@ from numpy.typing import NDArray
 
 from quantgate import stats
 from quantgate.results import Direction, Score
-from quantgate.tasks.text import (
-    DivergenceSamples,
-    TextItems,
-    TextSamples,
-    chunk_mask,
-    disjoint_labels,
-    window_labels,
-)
+from quantgate.tasks.text_pass import DivergenceSamples, TextItems, TextSamples
+from quantgate.tasks.windows import chunk_mask, disjoint_labels, window_labels
 
 PERCENTILES = {
     "kl_median": 50.0,

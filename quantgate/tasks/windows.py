@@ -7,8 +7,11 @@ t - 1 - b.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from quantgate.errors import InvalidMeasurement, UsageFault
 
@@ -96,3 +99,28 @@ def _require_complete(windows: tuple[Window, ...], count: int) -> None:
             found=f"{len(targets)} targets, {len(set(targets))} of them distinct",
             fix="report this with the window and the stride in force",
         )
+
+
+def window_labels(windows: Sequence[Window], count: int) -> NDArray[np.int64]:
+    """Number of the strided window that scores each id, `[count]`; 0 for the first id."""
+    labels = np.zeros(count, dtype=np.int64)
+    for number, window in enumerate(windows):
+        labels[window.targets.start : window.targets.stop] = number
+    return labels
+
+
+def chunk_mask(windows: Sequence[Window], count: int) -> NDArray[np.bool_]:
+    """Which ids `genai_chunked` scores, `[count]`."""
+    mask = np.zeros(count, dtype=np.bool_)
+    for window in windows:
+        mask[window.chunk_targets.start : window.chunk_targets.stop] = True
+    return mask
+
+
+def disjoint_labels(windows: Sequence[Window], count: int) -> NDArray[np.int64]:
+    """Number of the disjoint window that holds each position, `[count]`."""
+    labels = np.zeros(count, dtype=np.int64)
+    for number, window in enumerate(windows):
+        if window.whole:
+            labels[window.begin : window.end] = number
+    return labels
