@@ -25,7 +25,9 @@ from quantgate.tasks.text_pass import TextItems, TextSamples
 from quantgate.tasks.text_scores import (
     PERCENTILES,
     divergence_scores,
+    divergence_windows,
     perplexity_score,
+    perplexity_windows,
     scored_ids,
 )
 
@@ -120,7 +122,10 @@ class Measurer:
             comparability=self._text_comparability(
                 pair.run, f"{protocol} {options.window}/{options.stride}", int(mask.sum())
             ),
-            detail={"ids": len(pair.run.items.ids), "windows": score.clusters},
+            detail={
+                "ids": len(pair.run.items.ids),
+                "windows": perplexity_windows(pair.run.samples, pair.run.items, protocol),
+            },
         )
 
     def _kl_divergence(self, case: Case, _: str) -> Measurement:
@@ -140,6 +145,7 @@ class Measurer:
             detail={
                 "reference": case.reference.id if case.reference else "itself, from kept rows",
                 "reference_identity": dict(anchor.identity),
+                "windows": divergence_windows(samples.divergence, pair.run.items),
             },
         )
 

@@ -108,12 +108,23 @@ def mmlu_detail(
         "excluded": list(items.excluded),
         "shots": _histogram(item.shots for item in items.items),
         "chosen": _histogram(LETTERS[c] for c in decisions.chosen),
+        "answers": _answers(decisions, subjects),
     }
     if reason := degenerate_reason(decisions, len(LETTERS), LETTERS):
         detail["degenerate"] = reason
     if reference is not None:
         detail["flips"] = _flips(decisions, reference.decisions(items.items), items.items)
     return detail
+
+
+def _answers(decisions: Decisions, subjects: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Every answer, to audit an accuracy by: letters by subject, in the items' order."""
+    answers: dict[str, dict[str, str]] = {}
+    for subject, chosen, gold in zip(subjects, decisions.chosen, decisions.gold, strict=True):
+        letters = answers.setdefault(subject, {"chosen": "", "gold": ""})
+        letters["chosen"] += LETTERS[chosen]
+        letters["gold"] += LETTERS[gold]
+    return answers
 
 
 def _flips(now: Decisions, before: Decisions, items: Sequence[MmluItem]) -> dict[str, Any]:

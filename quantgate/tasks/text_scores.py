@@ -61,6 +61,36 @@ def perplexity_score(
     )
 
 
+def perplexity_windows(
+    samples: TextSamples, items: TextItems, protocol: str
+) -> list[dict[str, float]]:
+    """Every window's share of the sum, to audit a perplexity by."""
+    mask = scored_ids(items, protocol)
+    found = []
+    for window in items.windows:
+        targets = np.array(window.targets, dtype=np.int64)
+        scored = targets[mask[targets]]
+        if len(scored):
+            nll = -float(samples.strided[scored].sum())
+            found.append(
+                {"begin": window.begin, "end": window.end, "n": len(scored), "nll_nats": nll}
+            )
+    return found
+
+
+def divergence_windows(found: DivergenceSamples, items: TextItems) -> list[dict[str, float]]:
+    """Every disjoint window's mean divergence, to audit a mean by."""
+    return [
+        {
+            "begin": window.begin,
+            "end": window.end,
+            "kl_mean": float(found.kl[window.begin : window.end].mean()),
+        }
+        for window in items.windows
+        if window.whole
+    ]
+
+
 def divergence_scores(
     samples: TextSamples, found: DivergenceSamples, items: TextItems, reference: TextSamples
 ) -> tuple[Score, ...]:
