@@ -123,6 +123,13 @@ def test_fault_07_custom_operators_are_refused(workspace, built):
     assert "custom_ops_library" in outcome.text
 
 
+def test_fault_34_window_longer_than_the_context_is_refused(workspace):
+    workspace.edit("window = 128", "window = 4096")
+    outcome = workspace.run("-m", "perplexity")
+    assert outcome.status == REFUSED
+    assert "window-context" in outcome.text
+
+
 def test_fault_36_selection_without_questions_is_refused(workspace):
     workspace.edit('degenerate = "warn"', 'degenerate = "warn"\nsubjects = ["astrology"]')
     outcome = workspace.run("-m", "mmlu")

@@ -1,0 +1,232 @@
+"""The ORT engine's rows, however they are batched, are those of one forward per prompt."""
+
+import numpy as np
+import pytest
+
+from quantgate.backends import ort_session
+from quantgate.backends.base import BLOCK_ROWS
+from quantgate.backends.ort import OrtBackend, OrtHead, require_finite
+from quantgate.backends.ort_session import require_attached, require_provider
+from quantgate.errors import InvalidMeasurement
+from quantgate.packages.package import open_package
+from quantgate.plan import make_plan
+from quantgate.requests import Loglikelihood, LoglikelihoodRolling
+from tests.running import backend_of, score_all
+from tests.straightforward import PlainModel
+from tests.tiny_models import Tiny, decoder_model, save_model, write_package
+
+
+def ids_of(count: int, seed: int) -> tuple[int, ...]:
+    return tuple(np.random.default_rng(seed).integers(0, 268, count).tolist())
+
+
+def tree_requests() -> list[Loglikelihood]:
+    """Two shared beginnings, forks behind them, and letters that need several tokens."""
+    requests = []
+    for stem in (ids_of(60, 1), ids_of(45, 2)):
+        for number in range(12):
+            context = (*stem, *ids_of(3, 9), *ids_of(5 + number % 4, 10 + number))
+            requests += [Loglikelihood(context, (letter,)) for letter in (5, 6)]
+            requests.append(Loglikelihood(context, (7, 8, 9)))
+    return requests
+
+
+def largest_difference(backend: OrtBackend, plain: PlainModel, requests) -> float:
+    plan = make_plan(requests, backend.limits)
+    rows, _ = score_all(backend, plan)
+    worst = 0.0
+    for number, ids in enumerate(plan.sequences):
+        logits = plain.logits(ids)
+        for (sequence, position), row in rows.items():
+            if sequence == number:
+                worst = max(worst, float(np.abs(row - logits[position]).max()))
+    return worst
+
+
+@pytest.mark.parametrize("packing", [True, False], ids=["packed", "suffixes"])
+@pytest.mark.parametrize("head", ["matmul", "capped", "nbits"])
+def test_packed_rows_equal_separate_runs(tmp_path, head, packing):
+    folder = write_package(tmp_path, Tiny(head=head))
+    backend = backend_of(folder, packing=packing)
+    requests = tree_requests()
+    plan = make_plan(requests, backend.limits)
+    assert any(group.prefix for group in plan.groups)
+    assert any(not row.is_chain for g in plan.groups for row in g.rows) == packing
+    assert largest_difference(backend, PlainModel(folder), requests) < 1e-4
+
+
+# Measured: 4e-6 in fp32, 3e-6 in int8 and int4, 4e-3 in fp16. Kernels that round activations to
+# 8 bits may turn the last bit of a float into a step of about 1e-2, so the bound of these is wider
+# than what one processor showed.
+NOISE = {"fp32": 1e-4, "int8": 0.05, "int4": 0.05, "fp16": 0.02}
+
+
+@pytest.mark.parametrize("packing", [True, False], ids=["packed", "fallback"])
+@pytest.mark.parametrize("precision", NOISE)
+def test_builders_packages_pack_within_their_noise(built, precision, packing):
+    backend = backend_of(built[precision], packing=packing)
+    difference = largest_difference(backend, PlainModel(built[precision]), tree_requests())
+    assert difference < NOISE[precision]
+
+
+def test_padded_batches_equal_separate_runs(built):
+    backend = backend_of(built["fp16"], packing=False)
+    plan = make_plan(tree_requests(), backend.limits)
+    assert all(group.padded for group in plan.groups)
+    assert max(len(group.rows) for group in plan.groups) > 1
+
+
+def test_local_window_is_exact_behind_a_kept_prefix(tmp_path):
+    folder = write_package(tmp_path, Tiny(attention={"local_window_size": 16}))
+    backend = backend_of(folder)
+    assert not backend.limits.packs
+    assert largest_difference(backend, PlainModel(folder), tree_requests()) < 1e-4
+
+
+def test_rows_behind_a_long_prefix_stay_within_the_context(tmp_path):
+    """Positions restart in packed rows, but the rotary tables must cover the whole row."""
+    folder = write_package(tmp_path, Tiny(context=64))
+    backend = backend_of(folder)
+    stem = ids_of(20, 1)
+    requests = [Loglikelihood((*stem, *ids_of(9, 20 + i)), (5,)) for i in range(30)]
+    plan = make_plan(requests, backend.limits)
+    assert any(not row.is_chain for g in plan.groups for row in g.rows)
+    assert largest_difference(backend, PlainModel(folder), requests) < 1e-4
+
+
+def test_blocks_are_bounded_and_full(tiny_folder):
+    backend = backend_of(tiny_folder)
+    ids = ids_of(150, 3)
+    requests = [LoglikelihoodRolling(ids, range(150)), Loglikelihood(ids[:20], (1,))]
+    _, blocks = score_all(backend, make_plan(requests, backend.limits))
+    assert [len(block.keys) for block in blocks] == [BLOCK_ROWS, BLOCK_ROWS, 151 - 2 * BLOCK_ROWS]
+    assert all(block.logits.dtype == np.float32 for block in blocks)
+    assert all(block.hidden.shape == (len(block.keys), 64) for block in blocks)
+
+
+def test_progress_tells_every_computed_token_once(tiny_folder):
+    backend = backend_of(tiny_folder)
+    plan = make_plan(tree_requests(), backend.limits)
+    told: list[int] = []
+    list(backend.score(plan, told.append))
+    assert sum(told) == plan.computed
+
+
+def test_kept_rows_give_the_same_logits_again(tiny_folder):
+    backend = backend_of(tiny_folder)
+    plan = make_plan(tree_requests(), backend.limits)
+    _, blocks = score_all(backend, plan)
+    backend.close_body()
+    for block in blocks:
+        assert np.array_equal(backend.head.logits(block.hidden), block.logits)
+
+
+def test_digest_and_provider_are_the_identity(tiny_folder, other_folder):
+    ours, other = backend_of(tiny_folder), backend_of(other_folder)
+    unpacked = backend_of(tiny_folder, packing=False)
+    assert ours.identity["provider"] == "CPUExecutionProvider"
+    assert ours.identity["package"] == open_package(tiny_folder).digest
+    assert ours.identity != other.identity
+    assert ours.identity != unpacked.identity
+
+
+def test_fault_15_provider_that_is_not_installed(tiny_folder):
+    with pytest.raises(InvalidMeasurement, match="CPUExecutionProvider") as caught:
+        OrtBackend(open_package(tiny_folder), provider="dml", threads=1)
+    assert caught.value.code == "provider-unavailable"
+    with pytest.raises(InvalidMeasurement):
+        require_provider("no_such_provider")
+
+
+@pytest.mark.parametrize(
+    "attached", [["CPUExecutionProvider"], [], ["CPUExecutionProvider", "CUDAExecutionProvider"]]
+)
+def test_fault_16_session_elsewhere_than_asked(attached):
+    with pytest.raises(InvalidMeasurement) as caught:
+        require_attached(attached, "CUDAExecutionProvider")
+    assert caught.value.code == "provider-not-attached"
+
+
+def test_fault_16_every_session_is_asked_where_it_runs(tiny_folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(ort_session, "require_attached", lambda *found: asked.append(found))
+    backend = backend_of(tiny_folder)
+    list(backend.score(make_plan(tree_requests()[:1], backend.limits), lambda _: None))
+    assert asked == [(["CPUExecutionProvider"], "CPUExecutionProvider")] * 2
+
+
+@pytest.mark.parametrize("poison", ["nan", "inf", "-inf"])
+def test_fault_20_nan_logits(tmp_path, poison):
+    backend = backend_of(write_package(tmp_path, Tiny(poison=poison)))
+    plan = make_plan([Loglikelihood(ids_of(9, 4), (1,))], backend.limits)
+    with pytest.raises(InvalidMeasurement, match="sequence 0 at position 8") as caught:
+        list(backend.score(plan, lambda _: None))
+    assert caught.value.code == "logits-not-finite"
+    assert "1 of 268" in caught.value.found
+
+
+def test_fault_20_infinities_of_both_signs_do_not_cancel():
+    logits = np.array([[0.0, 1.0], [np.inf, -np.inf]], dtype=np.float32)
+    with pytest.raises(InvalidMeasurement, match=r"2 of 4 .* sequence 3 at position 7"):
+        require_finite(logits, ((0, 0), (3, 7)))
+
+
+def test_fault_20_largest_floats_are_finite():
+    top = np.finfo(np.float32).max
+    require_finite(np.full((2, 1000), top, dtype=np.float32), ((0, 0), (0, 1)))
+
+
+def test_fault_22_head_that_yields_only_the_last_position_undeclared(own_package):
+    """Where no shape tells it, the rows asked for aren't there."""
+    model = decoder_model(Tiny(head="pruned"), 268)
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "sequence"
+    save_model(model, own_package / "model.onnx")
+    backend = backend_of(own_package)
+    with pytest.raises(InvalidMeasurement) as caught:
+        list(backend.score(make_plan(tree_requests()[:2], backend.limits), lambda _: None))
+    assert caught.value.code == "run-failed"
+
+
+@pytest.mark.parametrize("head", ["pruned", "pruned_after"])
+def test_fault_22_head_that_yields_only_the_last_position(tmp_path, head):
+    folder = write_package(tmp_path, Tiny(head=head))
+    with pytest.raises(InvalidMeasurement, match="last position only") as caught:
+        backend_of(folder)
+    assert caught.value.code == "logits-shape"
+
+
+class FakeHead:
+    """A session whose output has a shape of our choice."""
+
+    def __init__(self, *shape: int) -> None:
+        self.shape = shape
+
+    def get_inputs(self):
+        return [type("Input", (), {"name": "hidden"})]
+
+    def run(self, *_):
+        return (np.zeros(self.shape, dtype=np.float32),)
+
+
+SHAPES = {"one_row": (1, 9), "transposed": (9, 4), "narrow": (4, 8), "batched": (1, 4, 9)}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_fault_24_logits_of_another_shape(shape):
+    with pytest.raises(InvalidMeasurement) as caught:
+        OrtHead(FakeHead(*shape), 9).logits(np.zeros((4, 2), dtype=np.float32))
+    assert caught.value.code == "logits-shape"
+    assert str(list(shape)) in caught.value.found
+
+
+def test_fault_26_logits_may_be_padded_beyond_the_vocabulary():
+    logits = OrtHead(FakeHead(4, 16), 9).logits(np.zeros((4, 2), dtype=np.float32))
+    assert logits.shape == (4, 16)
+
+
+def test_run_that_fails_is_named(tiny_folder):
+    backend = backend_of(tiny_folder)
+    plan = make_plan([Loglikelihood((1, 2, 999_999), (1,))], backend.limits)
+    with pytest.raises(InvalidMeasurement, match="999999") as caught:
+        list(backend.score(plan, lambda _: None))
+    assert caught.value.code == "run-failed"

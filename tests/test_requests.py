@@ -1,0 +1,23 @@
+"""A request reads all ids but the last of its continuation."""
+
+import pytest
+
+from quantgate.requests import Loglikelihood, LoglikelihoodRolling
+
+
+def test_last_id_is_only_predicted():
+    request = Loglikelihood((1, 2, 3), (4, 5))
+    assert request.ids == (1, 2, 3, 4)
+    assert list(request.scored) == [2, 3]
+
+
+@pytest.mark.parametrize(("context", "continuation"), [((), (1,)), ((1,), ())])
+def test_neither_part_may_be_empty(context, continuation):
+    with pytest.raises(ValueError, match="needs a context and a continuation"):
+        Loglikelihood(context, continuation)
+
+
+@pytest.mark.parametrize("scored", [range(0), range(3, 5), range(-1, 2)])
+def test_scored_positions_lie_inside_the_window(scored):
+    with pytest.raises(ValueError, match="outside"):
+        LoglikelihoodRolling((1, 2, 3, 4), scored)
