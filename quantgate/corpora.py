@@ -20,15 +20,15 @@ class Corpora:
     """
 
     def __init__(self, manifest: Manifest, *, accept: bool = False) -> None:
-        self._manifest = manifest
+        self.manifest = manifest
         self._accept = accept
 
     @cached_property
     def mmlu(self) -> MmluCorpus:
         """The selected questions; UsageFault where they can't be read or don't match the pin."""
-        data, task = self._manifest.data, self._manifest.tasks.mmlu
+        data, task = self.manifest.data, self.manifest.tasks.mmlu
         corpus = read_mmlu(
-            data.mmlu, base=self._manifest.base, subjects=task.subjects, limit=task.limit
+            data.mmlu, base=self.manifest.base, subjects=task.subjects, limit=task.limit
         )
         for subject in corpus.shots:
             corpus.shots_for(subject, task.shots)
@@ -38,8 +38,8 @@ class Corpora:
     @cached_property
     def text(self) -> TextCorpus:
         """The text; UsageFault where it can't be read or doesn't match the pin."""
-        data = self._manifest.data
-        corpus = read_text(data.text, base=self._manifest.base)
+        data = self.manifest.data
+        corpus = read_text(data.text, base=self.manifest.base)
         self._check("text", corpus.files_digest, data.text_sha256)
         return corpus
 
@@ -50,5 +50,5 @@ class Corpora:
             what=what,
             in_ci=in_ci(),
             accept=self._accept,
-            manifest=self._manifest.file,
+            manifest=self.manifest.file,
         )

@@ -6,7 +6,7 @@ one run, and so does `kl_divergence`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,15 @@ class Measurer:
         self._corpora = corpora
         self._evaluator = evaluator
         self._tasks: dict[str, Task[Any, Any]] = {}
+
+    def select(self, suites: Iterable[str]) -> None:
+        """Say which suites the run will ask for; their corpora are read now.
+
+        Raises:
+            UsageFault: a corpus can't be used.
+        """
+        tasks = {task.name: task for task in map(self._task, sorted(suites))}
+        self._evaluator.select(list(tasks.values()))
 
     def measure(self, case: Case, task: str) -> Measurement:
         """The measurement named `task` of `case`.

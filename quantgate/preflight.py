@@ -8,9 +8,9 @@ from collections.abc import Collection
 from quantgate.baselines import BaselineStore
 from quantgate.cases import Case
 from quantgate.corpora import Corpora
-from quantgate.errors import InvalidMeasurement
+from quantgate.errors import InvalidMeasurement, UsageFault
 from quantgate.packages.build import source_files, source_folder
-from quantgate.packages.package import open_package
+from quantgate.packages.package import OnnxPackage, open_package
 
 
 def preflight(
@@ -33,10 +33,25 @@ def preflight(
         _ = corpora.mmlu
     if {"perplexity", "kl_divergence"} & set(suites):
         _ = corpora.text
+    longest_window = 0
+    if {"perplexity", "kl_divergence"} & set(suites):
+        tasks = corpora.manifest.tasks
+        longest_window = max(tasks.perplexity.window, tasks.kl_divergence.window)
     everyone = {each for case in cases for each in (case, case.reference) if each}
     for package in {case.package for case in everyone}:
         if package.recipe is not None:
             source_files(source_folder(package.recipe))
         elif package.path is not None:
             with contextlib.suppress(InvalidMeasurement):
-                open_package(package.path)
+                _require_context(open_package(package.path), longest_window)
+
+
+def _require_context(package: OnnxPackage, window: int) -> None:
+    if window > package.config.context_length:
+        raise UsageFault(
+            "window-context",
+            need=f"windows of at most {package.config.context_length} tokens, the context of "
+            f"{package.folder}",
+            found=f"a window of {window}",
+            fix="set a shorter window under [tasks.perplexity] and [tasks.kl_divergence]",
+        )

@@ -50,11 +50,13 @@ class GateSession:
         self._measurer = Measurer(manifest, corpora, Evaluator(self.models, self.traces, listener))
         self.provenance = provenance.collect()
 
-    def prepare(self, cases: Iterable[Case]) -> None:
-        """Build the packages that `cases` and their references need; failures wait for their test.
+    def prepare(self, cases: Iterable[Case], suites: Iterable[str]) -> None:
+        """Build the packages that `cases` and their references need, and select `suites`.
 
-        Building them together uses both of two cores; one at a time would take twice as long.
+        Building them together uses both of two cores; one at a time would take twice as long. A
+        failure waits for its test.
         """
+        self._measurer.select(suites)
         needed = {each for case in cases for each in (case, case.reference) if each}
         try:
             self.models.prepare(sorted(needed, key=lambda case: case.id))

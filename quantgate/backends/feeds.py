@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantgate.packages.attention import BIAS, PACKED
 from quantgate.packages.genai_config import GenaiConfig
-from quantgate.packages.graph import BIAS, ROWS, SplitGraph
+from quantgate.packages.graph import ROWS, SplitGraph
 from quantgate.packages.shape import ModelShape
 from quantgate.rows import Row, Segment, Wanted
 
@@ -27,9 +28,9 @@ class BodyInputs:
 
     def __init__(self, config: GenaiConfig, graph: SplitGraph, shape: ModelShape) -> None:
         self._config = config
-        self._graph = graph
         self._caches = shape.caches
-        self._bias_type = tensor_dtype(graph.bias_type)
+        self._attention = graph.attention
+        self._bias_type = tensor_dtype(graph.attention.bias_type)
         # Only what the body still takes after pruning is fed.
         self._names = frozenset(value.name for value in graph.body.graph.input)
         layers = range(config.layers)
@@ -40,7 +41,7 @@ class BodyInputs:
             name % layer for layer in layers for name in (config.present_key, config.present_value)
         ]
         has_cache = all(name in self._names for name in self.past_names)
-        self.keeps_prefix = graph.keeps_prefix and has_cache
+        self.keeps_prefix = graph.attention.keeps_prefix and has_cache
         self.cost = shape.cost
 
     def row(self, row: Row, prefix: int, past: Mapping[str, Any] | None) -> Feed:
@@ -49,13 +50,21 @@ class BodyInputs:
         arrays = {
             self._config.input_ids: ids,
             self._config.attention_mask: np.ones((1, prefix + ids.shape[1]), dtype=np.int64),
-            self._graph.positions: np.array([row.positions], dtype=np.int64),
+            self._attention.positions: np.array([row.positions], dtype=np.int64),
             ROWS: np.array([want.offset for want in row.wanted], dtype=np.int64),
         }
-        if self._graph.packs:
-            bias = row_bias(row.segments, len(row.ids), prefix)
-            arrays[BIAS] = bias.astype(self._bias_type)[None, None]
+        if self._attention.packs:
+            arrays |= self._tree(row, prefix)
         return self._feed(arrays, past)
+
+    def _tree(self, row: Row, prefix: int) -> dict[str, NDArray[Any]]:
+        """Bias and switch; a chain needs no bias where it can be left out."""
+        packed = not (row.is_chain and self._attention.switched)
+        if packed:
+            bias = row_bias(row.segments, len(row.ids), prefix).astype(self._bias_type)
+        else:
+            bias = np.zeros((1, 1), dtype=self._bias_type)
+        return {BIAS: bias[None, None], PACKED: np.array(packed)}
 
     def prefix(self, ids: tuple[int, ...]) -> Feed:
         """Feed for computing a prefix alone; its last row is asked for, because one must be."""
@@ -77,7 +86,7 @@ class BodyInputs:
         arrays = {
             self._config.input_ids: ids,
             self._config.attention_mask: mask,
-            self._graph.positions: np.broadcast_to(np.arange(width), ids.shape),
+            self._attention.positions: np.broadcast_to(np.arange(width), ids.shape),
             ROWS: np.array(wanted, dtype=np.int64),
         }
         return self._feed(arrays, None)

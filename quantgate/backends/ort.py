@@ -86,7 +86,7 @@ class OrtBackend:
             "package": self._package.digest,
             "provider": self._provider_name,
             "threads": self._threads,
-            "packing": self._graph.packs,
+            "packing": self._graph.attention.packs,
             "onnxruntime": onnxruntime.__version__,
         }
 
@@ -99,7 +99,7 @@ class OrtBackend:
     def limits(self) -> PlanLimits:
         """Packing as the graph allows, context as the package says."""
         return PlanLimits(
-            packs=self._graph.packs,
+            packs=self._graph.attention.packs,
             keeps_prefix=self._inputs.keeps_prefix,
             context=self._package.config.context_length,
             cost=self._inputs.cost,

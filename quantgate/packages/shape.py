@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from quantgate.cost_model import CostModel
 from quantgate.errors import UsageFault
+from quantgate.packages.attention import attention_nodes, int_attribute
 from quantgate.packages.package import OnnxPackage
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def read_shape(package: OnnxPackage, body: onnx.ModelProto) -> ModelShape:
     ]
     caches = tuple(_cache(inputs[name], config.head_size) for name in names if name in inputs)
     linear = sum(_multiply_adds(node, body.graph) for node in body.graph.node)
-    pair = sum(_attention_width(node, caches) for node in body.graph.node)
+    pair = sum(_attention_width(node, caches) for node in attention_nodes(package.graph.graph))
     kept = sum(cache.kv_heads * cache.head_size for cache in caches)
     return ModelShape(caches, CostModel(linear=linear, pair=pair, cache=kept))
 
@@ -79,8 +80,7 @@ def _cache(value: onnx.ValueInfoProto, head_size: int) -> CacheInput:
 def _multiply_adds(node: onnx.NodeProto, graph: onnx.GraphProto) -> int:
     """Multiply-adds of a projection for one token; 0 for other nodes."""
     if node.op_type == "MatMulNBits":
-        sizes = {attribute.name: attribute.i for attribute in node.attribute}
-        return int(sizes["K"] * sizes["N"])
+        return int_attribute(node, "K") * int_attribute(node, "N")
     if node.op_type in {"MatMul", "Gemm"}:
         for tensor in graph.initializer:
             if tensor.name == node.input[1]:
@@ -90,7 +90,4 @@ def _multiply_adds(node: onnx.NodeProto, graph: onnx.GraphProto) -> int:
 
 def _attention_width(node: onnx.NodeProto, caches: tuple[CacheInput, ...]) -> int:
     """Multiply-adds of one attention node for one pair: scores and weighted values."""
-    if not node.op_type.endswith("Attention") or not caches:
-        return 0
-    heads = next((a.i for a in node.attribute if a.name == "num_heads"), 0)
-    return int(2 * heads * caches[0].head_size)
+    return 2 * int_attribute(node, "num_heads") * caches[0].head_size if caches else 0

@@ -6,7 +6,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantgate.packages.graph import attention_kinds, split
+from quantgate.packages.attention import attention_kinds
+from quantgate.packages.graph import split
 from quantgate.packages.layers import Projection, projections
 from quantgate.packages.package import OnnxPackage, open_package
 from quantgate.packages.shape import read_shape
@@ -40,10 +41,10 @@ def facts(package: OnnxPackage) -> list[tuple[str, str]]:
     kinds = ", ".join(sorted(attention_kinds(package.graph.graph))) or "plain operators"
     packing = (
         "token trees behind a kept prefix"
-        if graph.packs
+        if graph.attention.packs
         else (
             "one suffix a row behind a kept prefix"
-            if graph.keeps_prefix
+            if graph.attention.keeps_prefix
             else "right-padded batches"
         )
     )

@@ -1,0 +1,1 @@
+"""Scripts that train the small reference model embedded in the package."""
