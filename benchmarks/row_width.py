@@ -45,7 +45,7 @@ class Body:
     def __init__(self, package: OnnxPackage, threads: int) -> None:
         config = package.config
         graph = split(package.graph, logits=config.logits, position_ids=config.position_ids)
-        if not (graph.packs and graph.keeps_prefix):
+        if not (graph.attention.packs and graph.attention.keeps_prefix):
             raise SystemExit(f"{package.folder}: rows can't be packed behind a prefix")
         shape = read_shape(package, graph.body)
         self.cost: CostModel = shape.cost

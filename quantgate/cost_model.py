@@ -1,9 +1,10 @@
 """Relative cost of a row, from the model's shape alone.
 
-Costs are in multiply-add units of dense matrix work. Two effects beside it decide a row's width:
+Costs are in multiply-add units of dense matrix work. Three effects beside it decide a row's width:
 attention reads every pair of (row token, visible token) and runs less efficiently than the
-projections, and every run streams the weights once, whatever its width. The two factors were
-measured on a two-core AVX-512 machine with a 30-layer, 106 M parameter decoder body; they are
+projections, every run streams the weights once, whatever its width, and copies the prefix' cache.
+The factors are a least-squares fit by `python -m benchmarks.row_width` to a 30-layer decoder body
+of 106 M parameters on a two-core AVX-512 machine (RMS relative error 6 % over 18 rows). They are
 constants because a plan must not depend on the machine it is made on.
 """
 
@@ -11,11 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# One score costs 2 * head_size multiply-adds plus an exponential, at a fraction of the rate of
-# the large matrix products: 0.9 µs a pair against 1.3 ms a token for that shape.
-PAIR_INEFFICIENCY = 2.2
-# A run of 32 tokens takes about as long as 16 more tokens in a wide run: streaming the weights.
-RUN_OVERHEAD_TOKENS = 16
+PAIR_INEFFICIENCY = 1.4
+RUN_OVERHEAD_TOKENS = 9
+# Multiply-adds that a copied cache element takes the time of: memory against arithmetic.
+COPY = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class CostModel:
         """Cost of computing `size` tokens in one row behind `prefix` kept tokens."""
         dense = (size + RUN_OVERHEAD_TOKENS) * self.linear
         attention = size * (prefix + size) * self.pair * PAIR_INEFFICIENCY
-        return dense + attention + prefix * self.cache
+        return dense + attention + prefix * self.cache * COPY
 
     def prefix(self, size: int) -> float:
         """Cost of computing a prefix once; nothing for an empty one."""
