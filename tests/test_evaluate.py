@@ -45,6 +45,15 @@ def test_body_and_head_load_once_a_case(loads, tasks, cases, tmp_path):
     assert loads == {case.package.path: 2 for case in cases}
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_candidate_asked_for_first_loads_nothing_twice(loads, tasks, cases, tmp_path, order):
+    evaluator = evaluator_in(tmp_path)
+    evaluator.select(tasks)
+    for number in order:
+        evaluator.run(cases[1], tasks[number])
+    assert loads == {case.package.path: 2 for case in cases}
+
+
 def test_asking_again_gives_the_same_object(tasks, cases, tmp_path, loads):
     evaluator = evaluator_in(tmp_path)
     first = evaluator.run(cases[1], tasks[0])
