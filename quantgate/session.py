@@ -17,7 +17,7 @@ from quantgate.measure import METRICS, Measurer
 from quantgate.models import Models
 from quantgate.options import RunOptions
 from quantgate.report.wording import word
-from quantgate.results import Decision, Measurement, Verdict
+from quantgate.results import Decision, Limits, Measurement, Verdict
 from quantgate.traces import TraceStore
 
 Record = Callable[[Measurement | Decision], None]
@@ -69,24 +69,24 @@ class GateSession:
 
     def decide(self, case: Case, measurement: Measurement, metric: str) -> Decision:
         """The verdict for one metric, against the stored baseline and the reference."""
-        suite = measurement.task.partition(".")[0]
         return decide(
             measurement,
             metric,
-            limits=self.manifest.limits(case, suite, metric.partition(".")[0]),
+            limits=self._limits(case, measurement, metric),
             baseline=self._baseline(case, measurement.task),
             reference=self._reference(case, measurement),
             degenerate=self.manifest.tasks.mmlu.degenerate,
             provenance=self.provenance,
         )
 
-    def gated(self, measurement: Measurement) -> list[str]:
-        """The metrics of `measurement` that a policy names; its first one where none does."""
-        suite = measurement.task.partition(".")[0]
-        named = self.manifest.policy_metrics(suite)
+    def gated(self, case: Case, measurement: Measurement) -> list[str]:
+        """The metrics of `measurement` that a policy limits here; its first where none does."""
         scores = [score.metric for score in measurement.scores]
-        gated = [metric for metric in scores if metric.partition(".")[0] in named]
-        return gated or scores[:1]
+        return [m for m in scores if self._limits(case, measurement, m) != Limits()] or scores[:1]
+
+    def _limits(self, case: Case, measurement: Measurement, metric: str) -> Limits:
+        suite = measurement.task.partition(".")[0]
+        return self.manifest.limits(case, suite, metric.partition(".")[0])
 
     def fault(self, case: Case, task: str, fault: InvalidMeasurement) -> Decision:
         """The INVALID decision for a measurement that never came to be."""

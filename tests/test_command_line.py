@@ -323,6 +323,17 @@ def test_selection_by_name_runs_what_it_says(gated):
     assert set(outcome.decisions()) == {("tiny-int4-ort-cpu", "kl_divergence", "kl_mean")}
 
 
+def test_subjects_are_held_against_the_reference_one_by_one(workspace):
+    policy = "[policy.mmlu.subject]\nreference = { absolute = 1.0 }\n\n[policy.perplexity"
+    workspace.edit("[policy.perplexity", policy)
+    outcome = workspace.run("-m", "mmlu")
+    assert outcome.status == PASSED, outcome.text
+    subjects = {key for key in outcome.decisions() if key[2].startswith("subject.")}
+    assert {case for case, _, _ in subjects} == {"tiny-int4-ort-cpu"}, "a reference has no limit"
+    assert len(subjects) == 3
+    assert "NO BASELINE for 2 figures" in outcome.text
+
+
 def test_policy_for_an_unknown_metric_is_refused(workspace):
     workspace.edit("[policy.mmlu.accuracy]", "[policy.mmlu.acuracy]")
     outcome = workspace.run()
