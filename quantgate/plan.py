@@ -20,11 +20,13 @@ import numpy as np
 from quantgate.cost_model import CostModel
 from quantgate.errors import InvalidMeasurement
 from quantgate.requests import Request
-from quantgate.rows import Row, RowBuilder
+from quantgate.rows import Row, RowBuilder, Wanted
 from quantgate.token_trie import Ids, SortedSequences, sort_sequences, split_points
 
 ROW_WIDTHS = (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-PADDED_BATCH_TOKENS = 2048
+# Tokens that a backend computes before it hands results over: enough to keep its matrix products
+# full, few enough to lose little when it dies.
+BATCH_TOKENS = 2048
 # Prefixes within prefixes that are tried; contexts that grow token by token nest without end.
 NESTED_PREFIXES = 24
 
@@ -38,12 +40,15 @@ class PlanLimits:
         keeps_prefix: a row may start from a kept KV cache.
         context: longest sequence in tokens.
         cost: relative costs, from the model's shape.
+        batch_tokens: most tokens in a packed row or a padded batch; less after a device ran out of
+            memory.
     """
 
     packs: bool
     keeps_prefix: bool
     context: int
     cost: CostModel
+    batch_tokens: int = BATCH_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,11 @@ class Group:
     prefix: Ids
     rows: tuple[Row, ...]
     padded: bool = False
+
+    @property
+    def wanted(self) -> list[Wanted]:
+        """What is scored, row by row: the order of a backend's results."""
+        return [want for row in self.rows for want in row.wanted]
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,25 @@ class Plan:
     members: tuple[tuple[int, ...], ...]
     requested: int
     computed: int
+
+    def batches(self) -> Iterator[Group]:
+        """The groups, cut between rows so that a batch has about `BATCH_TOKENS`.
+
+        Batches of one group follow each other, so that its prefix is computed once.
+        """
+        for group in self.groups:
+            if group.padded:
+                yield group
+                continue
+            rows: list[Row] = []
+            tokens = 0
+            for row in group.rows:
+                if rows and tokens + len(row.ids) > BATCH_TOKENS:
+                    yield Group(group.prefix, tuple(rows))
+                    rows, tokens = [], 0
+                rows.append(row)
+                tokens += len(row.ids)
+            yield Group(group.prefix, tuple(rows))
 
     @cached_property
     def digest(self) -> str:
@@ -192,7 +221,8 @@ class _Packer:
             return sum(self.limits.cost.row(size, depth) for size in sizes)
 
         # Runtimes count the whole row against the context, restarted positions or not.
-        fitting = (width for width in ROW_WIDTHS if depth + width <= self.limits.context)
+        widest = min(self.limits.context - depth, self.limits.batch_tokens)
+        fitting = (width for width in ROW_WIDTHS if width <= widest)
         return min((0, *fitting), key=cost)
 
     def _sizes(self, start: int, stop: int, depth: int, width: int) -> Iterator[int]:
@@ -226,7 +256,7 @@ class _Packer:
         rows = [next(self._rows(i, i + 1, 0, 0)) for i in range(len(self.sorted.sequences))]
         rows.sort(key=lambda row: -len(row.ids))
         while rows:
-            count = max(1, PADDED_BATCH_TOKENS // len(rows[0].ids))
+            count = max(1, self.limits.batch_tokens // len(rows[0].ids))
             yield Group((), tuple(rows[:count]), padded=True)
             del rows[:count]
 

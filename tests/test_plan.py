@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from quantgate.backends.feeds import row_bias
 from quantgate.cost_model import CostModel
 from quantgate.errors import InvalidMeasurement
-from quantgate.plan import PADDED_BATCH_TOKENS, ROW_WIDTHS, Plan, PlanLimits, make_plan
+from quantgate.plan import BATCH_TOKENS, ROW_WIDTHS, Plan, PlanLimits, make_plan
 from quantgate.requests import Loglikelihood, LoglikelihoodRolling, Request
 from quantgate.rows import Row
 from quantgate.token_trie import sort_sequences
@@ -131,7 +131,7 @@ def test_padded_plan_has_whole_sequences_in_bounded_batches(requests, cost):
         assert group.padded
         assert group.prefix == ()
         width = max(len(row.ids) for row in group.rows)
-        assert len(group.rows) == 1 or width * len(group.rows) <= PADDED_BATCH_TOKENS
+        assert len(group.rows) == 1 or width * len(group.rows) <= BATCH_TOKENS
 
 
 def test_padded_batches_are_bounded_where_there_is_much_to_do():
@@ -140,7 +140,7 @@ def test_padded_batches_are_bounded_where_there_is_much_to_do():
     plan = make_plan(requests, limits)
     areas = [max(len(r.ids) for r in g.rows) * len(g.rows) for g in plan.groups]
     assert 1 < len(areas) < 200
-    assert max(areas) <= PADDED_BATCH_TOKENS
+    assert max(areas) <= BATCH_TOKENS
     padding = sum(areas) - plan.requested
     assert padding < 0.3 * plan.requested
 

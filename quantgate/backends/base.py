@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgate.packages.tokenizer import Tokenizer
-from quantgate.plan import Plan, PlanLimits
+from quantgate.plan import Group, PlanLimits
 
 BLOCK_ROWS = 64
 
@@ -22,18 +22,31 @@ class ScoredBlock:
     """At most `BLOCK_ROWS` scored rows.
 
     Attributes:
-        keys: (sequence, position) of each row: the plan's sequence number and the position whose
-            next-token distribution the row holds.
-        hidden: the head's input, `[n, H]`, in the graph's own type.
-        logits: `[n, V]` float32, finite.
+        hidden: the head's input, `[n, H]`, in the model's own type.
+        logits: `[n, V]` float32, unchecked: the caller refuses NaN.
     """
 
-    keys: tuple[tuple[int, int], ...]
     hidden: FloatArray
     logits: NDArray[np.float32]
 
 
-Progress = Callable[[int], None]
+@dataclass(frozen=True, slots=True)
+class BackendSpec:
+    """What to open, as plain JSON values: it crosses to another process or host.
+
+    Attributes:
+        backend: `ort`, `ortgenai` or `torch`.
+        folder: the package, or the Hugging Face folder for `torch`.
+        provider: slug of the execution provider; for `torch`, the device.
+        threads: per model; 0 takes the cores this process may run on.
+        options: the backend's own keyword arguments.
+    """
+
+    backend: str
+    folder: str
+    provider: str = "cpu"
+    threads: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Head(Protocol):
@@ -57,28 +70,50 @@ class Backend(Protocol):
         ...
 
     @property
-    def tokenizer(self) -> Tokenizer:
-        """The package's tokenizer."""
-        ...
-
-    @property
     def limits(self) -> PlanLimits:
         """What the planner may do with this model."""
         ...
 
     @property
     def head(self) -> Head:
-        """The model's head alone."""
+        """The model's head alone; asking for it loads no body."""
         ...
 
-    def score(self, plan: Plan, progress: Progress) -> Iterator[ScoredBlock]:
-        """Yield every wanted row of `plan` once, in blocks; `progress` is told tokens done."""
-        ...
+    def score(self, batch: Group) -> Iterator[ScoredBlock]:
+        """Yield the rows that `batch` wants, in the order of `batch.wanted`, in blocks.
 
-    def close_body(self) -> None:
-        """Drop all but the head."""
+        The KV cache of a batch's prefix is kept for the next batch, which often has the same.
+
+        Raises:
+            InvalidMeasurement: `logits-shape`, `out-of-memory` or `run-failed`.
+        """
         ...
 
     def close(self) -> None:
-        """Drop the sessions, so that the next model finds their memory free."""
+        """Drop the model, so that the next one finds its memory free."""
         ...
+
+
+class IdentityHead:
+    """Head of a backend that can't be split: what it keeps as hidden rows are its logits."""
+
+    def logits(self, hidden: FloatArray) -> NDArray[np.float32]:
+        """The rows themselves."""
+        return np.asarray(hidden, dtype=np.float32)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a runtime's error says that the device's memory was used up.
+
+    ONNX Runtime and PyTorch have no common type for it; both say it in words.
+    """
+    text = str(error).lower()
+    said = ("out of memory", "failed to allocate", "bad allocation", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(words in text for words in said)
+
+
+def usable_cores() -> int:
+    """Threads to use where none are asked for: the cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

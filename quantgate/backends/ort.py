@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgate.backends.base import BLOCK_ROWS, FloatArray, Progress, ScoredBlock
+from quantgate.backends.base import FloatArray, ScoredBlock, out_of_memory, usable_cores
+from quantgate.backends.blocks import in_blocks
 from quantgate.backends.feeds import BodyInputs, Feed
-from quantgate.backends.ort_session import make_session, require_provider, usable_cores
+from quantgate.backends.ort_session import make_session, require_provider
 from quantgate.errors import InvalidMeasurement
 from quantgate.packages.graph import HIDDEN_ROWS, split
 from quantgate.packages.package import OnnxPackage
 from quantgate.packages.shape import read_shape
-from quantgate.packages.tokenizer import Tokenizer, load_tokenizer
-from quantgate.plan import Group, Plan, PlanLimits
-from quantgate.rows import Row
+from quantgate.plan import Group, PlanLimits
 
 if TYPE_CHECKING:
     import onnx
@@ -74,6 +73,7 @@ class OrtBackend:
         self._graph = split(
             package.graph, logits=config.logits, position_ids=config.position_ids, packing=packing
         )
+        self._kept: tuple[tuple[int, ...], dict[str, Any]] | None = None
         self._inputs = BodyInputs(config, self._graph, read_shape(package, self._graph.body))
 
     @cached_property
@@ -89,11 +89,6 @@ class OrtBackend:
             "packing": self._graph.attention.packs,
             "onnxruntime": onnxruntime.__version__,
         }
-
-    @cached_property
-    def tokenizer(self) -> Tokenizer:
-        """The package's tokenizer."""
-        return load_tokenizer(self._package.folder)
 
     @property
     def limits(self) -> PlanLimits:
@@ -118,115 +113,50 @@ class OrtBackend:
         folder = self._package.config.model_path.parent
         return make_session(graph, folder, provider=self._provider, threads=self._threads)
 
-    def score(self, plan: Plan, progress: Progress) -> Iterator[ScoredBlock]:
-        """Yield every wanted row of `plan` once, in blocks of at most `BLOCK_ROWS`.
+    def score(self, batch: Group) -> Iterator[ScoredBlock]:
+        """Yield the wanted rows of `batch` in blocks of at most `BLOCK_ROWS`.
 
         Raises:
-            InvalidMeasurement: `logits-not-finite`, `logits-shape` or `run-failed`.
+            InvalidMeasurement: `logits-shape`, `out-of-memory` or `run-failed`.
         """
-        pending = _Pending()
-        for group in plan.groups:
-            for keys, hidden in self._group(group, progress):
-                pending.add(keys, hidden)
-                yield from self._blocks(pending, BLOCK_ROWS)
-        yield from self._blocks(pending, 1)
+        return in_blocks(self._hidden(batch), self.head)
 
-    def _group(
-        self, group: Group, progress: Progress
-    ) -> Iterator[tuple[list[tuple[int, int]], FloatArray]]:
-        if group.padded:
-            yield self._run(group.rows, self._inputs.padded(group.rows), progress)
+    def _hidden(self, batch: Group) -> Iterator[FloatArray]:
+        """Wanted hidden rows `[n, H]`, a run at a time."""
+        if batch.padded:
+            yield self._run(self._inputs.padded(batch.rows))
             return
-        kept = self._prefix(group.prefix) if group.prefix else None
-        if group.prefix:
-            progress(len(group.prefix))
-        for row in group.rows:
-            feed = self._inputs.row(row, len(group.prefix), kept)
-            yield self._run((row,), feed, progress)
+        kept = self._prefix(batch.prefix) if batch.prefix else None
+        for row in batch.rows:
+            yield self._run(self._inputs.row(row, len(batch.prefix), kept))
 
-    def _run(
-        self, rows: tuple[Row, ...], feed: Feed, progress: Progress
-    ) -> tuple[list[tuple[int, int]], FloatArray]:
+    def _run(self, feed: Feed) -> FloatArray:
         (hidden,) = self._call([HIDDEN_ROWS], feed)
-        progress(sum(len(row.ids) for row in rows))
-        keys = [(want.sequence, want.position) for row in rows for want in row.wanted]
-        return keys, hidden.numpy()
+        rows: FloatArray = hidden.numpy()
+        return rows
 
     def _prefix(self, ids: tuple[int, ...]) -> dict[str, Any]:
-        """Compute a prefix and return its KV cache as the body's past inputs."""
-        names = self._inputs.present_names
-        values = self._call(names, self._inputs.prefix(ids))
-        return dict(zip(self._inputs.past_names, values, strict=True))
+        """KV cache of a prefix as the body's past inputs, computed unless it is the last one."""
+        if self._kept is None or self._kept[0] != ids:
+            self._kept = None  # the old cache goes before the new one is made
+            names = self._inputs.present_names
+            values = self._call(names, self._inputs.prefix(ids))
+            self._kept = ids, dict(zip(self._inputs.past_names, values, strict=True))
+        return self._kept[1]
 
     def _call(self, outputs: list[str], feed: Feed) -> list[Any]:
         try:
             return list(self._body.run_with_ort_values(outputs, feed))
         except Exception as error:  # noqa: BLE001  the runtime raises many types of its own
             raise InvalidMeasurement(
-                "run-failed",
+                "out-of-memory" if out_of_memory(error) else "run-failed",
                 need=f"{self._package.folder} to run on {self._provider}",
                 found=f"{type(error).__name__}: {error}",
                 fix=f"check the package with: quantgate inspect {self._package.folder}",
             ) from None
 
-    def _blocks(self, pending: _Pending, at_least: int) -> Iterator[ScoredBlock]:
-        while len(pending.keys) >= at_least:
-            keys, hidden = pending.take(BLOCK_ROWS)
-            logits = self.head.logits(hidden)
-            require_finite(logits, keys)
-            yield ScoredBlock(keys, hidden, logits)
-
     def close(self) -> None:
         """Drop both sessions; ONNX Runtime frees their memory with the last reference."""
+        self._kept = None
         self.__dict__.pop("_body", None)
         self.__dict__.pop("head", None)
-
-    def close_body(self) -> None:
-        """Drop the body, most of the memory; the head still scores kept rows."""
-        self.__dict__.pop("_body", None)
-
-
-class _Pending:
-    """Hidden rows that wait until a block is full, so that the head runs on full blocks."""
-
-    def __init__(self) -> None:
-        self.keys: list[tuple[int, int]] = []
-        self._hidden: list[FloatArray] = []
-
-    def add(self, keys: list[tuple[int, int]], hidden: FloatArray) -> None:
-        """Append rows `[n, H]` and their keys."""
-        self.keys += keys
-        self._hidden.append(hidden)
-
-    def take(self, count: int) -> tuple[tuple[tuple[int, int], ...], FloatArray]:
-        """Remove and return the first `count` rows, or all that there are."""
-        rows = np.concatenate(self._hidden) if len(self._hidden) > 1 else self._hidden[0]
-        keys = tuple(self.keys[:count])
-        del self.keys[:count]
-        self._hidden = [rows[count:]] if self.keys else []
-        return keys, np.ascontiguousarray(rows[:count])
-
-
-def require_finite(logits: NDArray[np.float32], keys: tuple[tuple[int, int], ...]) -> None:
-    """Refuse NaN and infinities: no masked ids are declared, so none is expected.
-
-    Raises:
-        InvalidMeasurement: `logits-not-finite`, naming sequence, position and count.
-    """
-    # A sum is finite exactly where all terms are, short of overflow, which isfinite settles.
-    with np.errstate(invalid="ignore"):  # infinities of both signs
-        total = logits.sum(dtype=np.float64)
-    if np.isfinite(total):
-        return
-    bad = ~np.isfinite(logits)
-    if not bad.any():
-        return
-    row = int(bad.any(axis=1).argmax())
-    sequence, position = keys[row]
-    raise InvalidMeasurement(
-        "logits-not-finite",
-        need="finite logits",
-        found=f"{int(bad.sum())} of {bad.size} are NaN or infinite, first in sequence "
-        f"{sequence} at position {position}",
-        fix="export with a wider type, or find the layer that overflows",
-    )

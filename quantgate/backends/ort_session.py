@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +18,6 @@ PROVIDERS = {
     "rocm": "ROCMExecutionProvider",
     "webgpu": "WebGpuExecutionProvider",
 }
-
-
-def usable_cores() -> int:
-    """Threads to use where none are asked for: the cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def require_provider(provider: str) -> str:

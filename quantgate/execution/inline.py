@@ -1,0 +1,51 @@
+"""A session in this process, for debugging: no limits on time or memory, and no survivor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from quantgate.backends.base import BackendSpec, Head
+from quantgate.backends.registry import open_backend
+from quantgate.execution.orders import Order, Readings
+from quantgate.execution.reading import carry_out
+from quantgate.plan import PlanLimits
+
+
+class InlineSession:
+    """A backend and, where rows are compared, the head of its reference.
+
+    Args:
+        spec: the model to open.
+        anchor: the reference, whose head is opened when the first comparison comes.
+    """
+
+    def __init__(self, spec: BackendSpec, anchor: BackendSpec | None = None) -> None:
+        self._backend = open_backend(spec)
+        self._anchor = anchor
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The backend's identity."""
+        return self._backend.identity
+
+    @property
+    def limits(self) -> PlanLimits:
+        """The backend's limits."""
+        return self._backend.limits
+
+    @cached_property
+    def _head(self) -> Head | None:
+        return open_backend(self._anchor).head if self._anchor else None
+
+    def run(self, orders: Iterable[Order]) -> Iterator[Readings]:
+        """Yield the readings of `orders` in their order."""
+        for order in orders:
+            compares = order.comparison is not None and order.comparison.hidden is not None
+            yield carry_out(self._backend, order, self._head if compares else None)
+
+    def close(self) -> None:
+        """Drop the model and the reference's head."""
+        self._backend.close()
+        self.__dict__.pop("_head", None)
