@@ -70,6 +70,7 @@ def _metric(task: str, score: Score, tolerance: Tolerance) -> dict[str, Any]:
         "n": int(score.n),
         "unit": score.unit,
         "tolerance": asdict(tolerance),
+        "noise": None if score.noise is None else float(score.noise),
     }
 
 
@@ -88,8 +89,11 @@ def _figure(entry: MetricEntry | None) -> str:
 
 
 def serialize(file: CaseBaseline) -> bytes:
-    """Return the file's bytes: sorted keys, two spaces, a last newline."""
-    text = json.dumps(
-        file.model_dump(), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False
-    )
+    """Return the file's bytes: sorted keys, two spaces, a last newline; only measured noise."""
+    document = file.model_dump()
+    for task in document["tasks"].values():
+        for metric in task["metrics"].values():
+            if metric["noise"] is None:
+                del metric["noise"]
+    text = json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode("utf-8")

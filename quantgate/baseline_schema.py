@@ -2,7 +2,8 @@
 
 Version 1: `{"schema_version": 1, "case": id, "tasks": {task: {"comparability", "identity",
 "provenance", "reason", "updated", "metrics": {name: {"value", "stderr", "n", "unit",
-"tolerance": {"kind", "value"}}}}}}`. A file is reviewed by people and may be hand-edited or merged,
+"tolerance": {"kind", "value"}, "noise"}}}}}}`, where `noise` may be left out.
+A file is reviewed by people and may be hand-edited or merged,
 so everything that is not exactly this form is refused with the file's name and what to do.
 """
 
@@ -70,6 +71,7 @@ class MetricEntry(_Entry):
     n: int = Field(ge=1)
     unit: Name
     tolerance: ToleranceEntry
+    noise: Annotated[FiniteFloat, Field(ge=0)] | None = None
 
 
 class ComparabilityEntry(_Entry):

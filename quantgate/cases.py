@@ -6,9 +6,11 @@ module builds names from parts.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 SLUG = re.compile(r"[a-z0-9_.]+")
 
@@ -28,18 +30,22 @@ class BuildRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """Where a variant's files come from: a folder as it is, or a recipe that builds one."""
+    """Where a variant's files come from: a folder, a revision on the hub, or a recipe.
+
+    `hub` is `hub:<model id>@<commit>`.
+    """
 
     path: Path | None = None
     recipe: BuildRecipe | None = None
+    hub: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.path is None) == (self.recipe is None):
-            raise ValueError("a package has either a path or a build recipe")
+        if sum(origin is not None for origin in (self.path, self.recipe, self.hub)) != 1:
+            raise ValueError("a package has exactly one of a path, a build recipe, a hub location")
 
     def __str__(self) -> str:
         if self.recipe is None:
-            return str(self.path)
+            return str(self.path or self.hub)
         source = "the embedded model" if self.recipe.source is None else str(self.recipe.source)
         return f"{self.recipe.precision} built from {source}"
 
@@ -48,8 +54,11 @@ class Package:
 class Case:
     """One variant of one model on one backend and execution provider.
 
-    `reference` is the case it is held against; None for a reference itself and for a variant
-    without one, which is gated on its stored baseline alone.
+    Attributes:
+        reference: the case it is held against; None for a reference itself and for a variant
+            without one, which is gated on its stored baseline alone.
+        options_json: the backend's own options as a JSON object.
+        repeat: 0, or the number of a repetition that is batched in another way (`variations`).
     """
 
     model: str
@@ -60,6 +69,8 @@ class Case:
     package: Package
     reference: Case | None = None
     is_reference: bool = False
+    options_json: str = "{}"
+    repeat: int = 0
 
     def __post_init__(self) -> None:
         for part in (self.model, self.variant, self.backend, self.provider):
@@ -72,11 +83,22 @@ class Case:
         return f"{self.model}-{self.variant}-{self.backend}-{self.provider}"
 
     @property
+    def options(self) -> dict[str, Any]:
+        """The backend's own options."""
+        options: dict[str, Any] = json.loads(self.options_json)
+        return options
+
+    @property
     def baseline_path(self) -> PurePosixPath:
         """Path of the baseline file, relative to the folder of baselines."""
         return PurePosixPath(self.model, f"{self.variant}-{self.backend}-{self.provider}.json")
 
     @property
     def session_key(self) -> str:
-        """Cases with equal keys share one loaded model."""
-        return self.id
+        """Cases with equal keys have the same results."""
+        return f"{self.id}#{self.repeat}" if self.repeat else self.id
+
+    @property
+    def group(self) -> str:
+        """Cases with equal groups run the same weights, on one worker where there are several."""
+        return f"{self.model}-{self.variant}"

@@ -39,7 +39,7 @@ class Corpora:
     def text(self) -> TextCorpus:
         """The text; UsageFault where it can't be read or doesn't match the pin."""
         data = self.manifest.data
-        corpus = read_text(data.text, base=self.manifest.base)
+        corpus = read_text(data.text, base=self.manifest.base, text_format=data.text_format)
         self._check("text", corpus.files_digest, data.text_sha256)
         return corpus
 

@@ -1,4 +1,4 @@
-"""The one way from a case to its results: encode, plan, score, once per case and task.
+"""The one way from a case to its results: encode, ask, once per case and task.
 
 A reference is scored before the candidates that need it, and its results are kept on disk by
 content; where they are found there, only its head is loaded.
@@ -6,121 +6,134 @@ content; where they are found there, only its head is loaded.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from quantgate import __version__
-from quantgate.backends.base import Backend, FloatArray, Head
+from quantgate.asking import Asking
 from quantgate.cases import Case
-from quantgate.errors import InvalidMeasurement
-from quantgate.models import Models
-from quantgate.packages.tokenizer import require_same_ids
-from quantgate.plan import Plan, make_plan
-from quantgate.tasks.base import HIDDEN, Items, ItemsT, Run, SamplesT, Task, Work
-from quantgate.traces import Trace, TraceStore
+from quantgate.errors import GateError, InvalidMeasurement
+from quantgate.execution.turns import Turns
+from quantgate.packages.tokenizer import Tokenizer, require_same_ids
+from quantgate.parity import require_parity
+from quantgate.rounds import Asker, Listener
+from quantgate.tasks.base import Items, ItemsT, Run, SamplesT, Task
 
-
-class Listener(Protocol):
-    """Told what is being scored, for a progress line."""
-
-    def begin(self, case: Case, task: str, tokens: int) -> None:
-        """A run over `tokens` tokens begins."""
-        ...
-
-    def advance(self, tokens: int) -> None:
-        """So many more tokens are done."""
-        ...
-
-    def end(self) -> None:
-        """The run has ended."""
-        ...
+__all__ = ["Evaluator", "Listener"]
 
 
 class Evaluator:
     """Scores cases; asking twice costs nothing.
 
     Args:
-        models: where backends come from.
-        traces: where references are kept.
-        listener: told the progress.
+        asker: what asking needs.
+        turns: lets one process at a time score a reference; None where there is only one.
     """
 
-    def __init__(self, models: Models, traces: TraceStore, listener: Listener) -> None:
-        self._models = models
-        self._traces = traces
-        self._listener = listener
-        self._results: dict[tuple[str, str], Run[Any, Any] | InvalidMeasurement] = {}
+    def __init__(self, asker: Asker, turns: Turns | None = None) -> None:
+        self._asker = asker
+        self._sessions = asker.sessions
+        self._turns = turns
+        self._results: dict[tuple[str, str], Run[Any, Any] | GateError] = {}
         self._items: dict[tuple[str, str, int], Any] = {}
-        self._selected: tuple[Task[Any, Any], ...] = ()
+        self._selected: dict[str, list[tuple[Case, Task[Any, Any]]]] = {}
 
-    def select(self, tasks: Sequence[Task[Any, Any]]) -> None:
-        """Say which tasks the run will ask for, so that a reference loads once for all of them."""
-        self._selected = tuple(tasks)
+    def select(self, pairs: Iterable[tuple[Case, Task[Any, Any]]]) -> None:
+        """Say what the run will ask for, so that a model loads once for all of it."""
+        for case, task in pairs:
+            chosen = self._selected.setdefault(case.id, [])
+            if not any(case == other and task.name == each.name for other, each in chosen):
+                chosen.append((case, task))
+
+    def tokenizer(self, case: Case) -> Tokenizer:
+        """The tokenizer of `case`."""
+        return self._sessions.tokenizer(case)
+
+    def require_parity(self, case: Case, texts: Sequence[str]) -> None:
+        """Prove that the runtime of `case` would read `texts` as they are scored.
+
+        Raises:
+            InvalidMeasurement: `bos-differs`, `tokenizer-mismatch` or `tokenizer-failed`.
+        """
+        if case.backend != "ortgenai":  # the others have no tokenizer of their own
+            return
+        from quantgate.backends.ortgenai_tokenizer import runtime_ids
+
+        tokenizer = self._sessions.tokenizer(case)
+        theirs = runtime_ids(self._sessions.folder(case), texts)
+        require_parity(tokenizer, tokenizer.encode(texts), theirs, runtime="ORT-GenAI")
 
     def run(self, case: Case, task: Task[ItemsT, SamplesT]) -> Run[ItemsT, SamplesT]:
         """Results of `case` on `task`, its reference scored first.
 
         Raises:
-            InvalidMeasurement: whatever made them meaningless, the same on every call.
+            InvalidMeasurement: or UsageFault, whatever made them meaningless, on every call.
         """
+        if (case.session_key, task.name) not in self._results:
+            self._run_selected(case, task)
+        return self._run(case, task)
+
+    def _run_selected(self, case: Case, task: Task[Any, Any]) -> None:
+        """All that is selected of a case while its model is loaded, its references before.
+
+        A fault is told by the test that asks for the result.
+        """
+        pairs = [*self._selected.get(case.id, []), (case, task)]
+        turn: AbstractContextManager[None] = nullcontext()
+        if case.is_reference and self._turns:  # other processes wait for what this one leaves
+            turn = self._turns.take(self._sessions.spec(case))
+        with turn:
+            for one, each in pairs:
+                if one.reference:
+                    with suppress(GateError):
+                        self.run(one.reference, each)
+            for one, each in pairs:
+                with suppress(GateError):
+                    self._run(one, each)
+
+    def _run(self, case: Case, task: Task[ItemsT, SamplesT]) -> Run[ItemsT, SamplesT]:
         key = (case.session_key, task.name)
         if key not in self._results:
             try:
                 self._results[key] = self._evaluate(case, task)
-            except InvalidMeasurement as fault:
+            except GateError as fault:
                 self._results[key] = fault
         result = self._results[key]
-        if isinstance(result, InvalidMeasurement):
+        if isinstance(result, GateError):
             raise result
         return result
 
     def _evaluate(self, case: Case, task: Task[ItemsT, SamplesT]) -> Run[ItemsT, SamplesT]:
-        anchor = self._anchor(case.reference, task) if case.reference else None
-        backend = self._models.backend(case)
-        items = self._encode(backend, task)
+        anchor = self.run(case.reference, task) if case.reference else None
+        items = self._encode(case, task)
         if case.reference and anchor:
             self._require_same_ids(case, case.reference, items, anchor.items)
-        plan = make_plan(items.requests, backend.limits)
-        work = Work(backend, items, plan, self._listener.advance)
-        if case.reference and anchor and anchor.trace and HIDDEN in anchor.trace.arrays:
-            rows = KeptRows(self._models.backend_of(case.reference).head, anchor.trace)
-            work = replace(work, reference=rows)
-        started = time.perf_counter()
-        key = trace_key(backend, task, items.digest, plan)
-        trace = self._traces.load(key) if case.is_reference else None
-        kept = trace is not None
-        if case.is_reference and trace is None:
-            trace = self._keep(case, task, work, key)
-        samples = task.restore(trace) if trace else self._score(case, task, work)
+        rows = anchor.kept_rows if anchor and task.compares else None
+        itself = case.is_reference or not task.compares
+        asking = Asking(
+            self._asker, case, task.name, items, compare=itself or rows is not None, anchor=rows
+        )
+        tokenizer = self._sessions.tokenizer(case)
+        samples = task.score(items, asking.ask, tokenizer)
         return Run(
             items=items,
             samples=samples,
-            identity=backend.identity,
-            tokenizer=backend.tokenizer.digest,
-            plan=plan.digest,
-            cost=_cost(plan, time.perf_counter() - started),
-            trace=trace,
-            kept=kept,
+            identity=self._sessions.facts(case).identity,
+            tokenizer=tokenizer.digest,
+            plan=asking.plan_digest,
+            cost=asking.cost,
+            kept_rows=asking.kept_rows,
+            warnings=tuple(asking.warnings),
         )
 
-    def _anchor(self, reference: Case, task: Task[ItemsT, SamplesT]) -> Run[ItemsT, SamplesT]:
-        """The reference's run, all that is selected scored while its body is loaded."""
-        for each in self._selected:
-            with suppress(InvalidMeasurement):  # told by the test that asks for it
-                self.run(reference, each)
-        return self.run(reference, task)
-
-    def _encode(self, backend: Backend, task: Task[ItemsT, SamplesT]) -> ItemsT:
+    def _encode(self, case: Case, task: Task[ItemsT, SamplesT]) -> ItemsT:
         """Items of `task`, encoded once per tokenizer and context."""
-        key = (task.name, backend.tokenizer.digest, backend.limits.context)
+        self._sessions.start(case)  # its process starts up while the tokenizer loads in this one
+        tokenizer = self._sessions.tokenizer(case)
+        context = self._sessions.facts(case).limits.context
+        key = (task.name, tokenizer.digest, context)
         if key not in self._items:
-            self._items[key] = task.encode(backend.tokenizer, backend.limits.context)
+            self._items[key] = task.encode(tokenizer, context)
         items: ItemsT = self._items[key]
         return items
 
@@ -128,75 +141,11 @@ class Evaluator:
         if items.digest == anchor.digest:
             return
         if len(items.contexts) == len(anchor.contexts):
-            tokenizers = [self._models.backend_of(each).tokenizer for each in (case, reference)]
-            require_same_ids(items.contexts, anchor.contexts, (tokenizers[0], tokenizers[1]))
+            mine, other = (self._sessions.tokenizer(each) for each in (case, reference))
+            require_same_ids(items.contexts, anchor.contexts, (mine, other))
         raise InvalidMeasurement(
             "items-differ",
             need="the same items scored for candidate and reference",
             found="equal ids, but other continuations or exclusions",
             fix="give both packages the same tokenizer and context length",
         )
-
-    def _score(self, case: Case, task: Task[ItemsT, SamplesT], work: Work[ItemsT]) -> SamplesT:
-        self._listener.begin(case, task.name, work.plan.computed)
-        try:
-            return task.score(work)
-        finally:
-            self._listener.end()
-
-    def _keep(
-        self,
-        case: Case,
-        task: Task[ItemsT, SamplesT],
-        work: Work[ItemsT],
-        key: Mapping[str, Any],
-    ) -> Trace:
-        """Score a reference into the store and read it back, as every later run will."""
-        with self._traces.write(key) as writer:
-            self._score(case, task, replace(work, keep=writer))
-        trace = self._traces.load(key)
-        if trace is None:
-            raise InvalidMeasurement(
-                "trace-unreadable",
-                need=f"the reference's results just written to {self._traces.folder(key)}",
-                found="; ".join(self._traces.warnings) or "nothing there",
-                fix="check that disk, or choose another with --gate-cache-dir",
-            )
-        return trace
-
-
-class KeptRows:
-    """A reference's hidden rows from its trace, and its head."""
-
-    def __init__(self, head: Head, trace: Trace) -> None:
-        self.head = head
-        self._hidden = trace.arrays[HIDDEN]
-
-    def hidden(self, positions: NDArray[np.int64]) -> FloatArray:
-        """Rows `[k, H]` of corpus positions `[k]`."""
-        return np.ascontiguousarray(self._hidden[positions])
-
-
-def trace_key(
-    backend: Backend, task: Task[Any, Any], ids_digest: str, plan: Plan
-) -> dict[str, Any]:
-    """What a kept result depends on; never a name or a path."""
-    return {
-        "identity": dict(backend.identity),
-        "task": task.name,
-        "parameters": dict(task.parameters),
-        "ids": ids_digest,
-        "plan": plan.digest,
-        "quantgate": __version__,
-        "numpy": np.__version__,
-    }
-
-
-def _cost(plan: Plan, seconds: float) -> dict[str, float]:
-    return {
-        "tokens_requested": plan.requested,
-        "tokens_computed": plan.computed,
-        "rows": sum(len(group.rows) for group in plan.groups),
-        "prefixes": sum(bool(group.prefix) for group in plan.groups),
-        "seconds": seconds,
-    }

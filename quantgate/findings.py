@@ -12,7 +12,7 @@ from quantgate.baselines import compare_comparability
 from quantgate.provenance import drift
 from quantgate.results import Comparability, Measurement
 
-DIVERGENCE = "kl_divergence"
+DISTANCES = frozenset({"kl_divergence", "agreement"})
 DRIFT = "differs from the baseline: "
 IDENTICAL = "identical packages: the candidate's digest is the reference's"
 PACKAGE = "package"  # the key of a backend's identity that digests every file it reads
@@ -32,8 +32,8 @@ class Findings:
 
 
 def is_divergence(measurement: Measurement) -> bool:
-    """Say whether the task measures a distance from the reference by itself."""
-    return measurement.task.partition(".")[0] == DIVERGENCE
+    """Say whether the task measures a distance by itself, so that the ideal is 0 (or all)."""
+    return measurement.task.partition(".")[0] in DISTANCES
 
 
 def find(
@@ -60,6 +60,7 @@ def find(
             "both sides read the same scores"
         )
     notes = [IDENTICAL] if identical and not own else []
+    notes += [] if reference is None else _elsewhere(measurement, reference)
     drifted = [] if baseline is None else _drift(measurement, baseline, provenance)
     if drifted:
         notes.append(f"{DRIFT}{'; '.join(drifted)}")
@@ -91,6 +92,11 @@ def _not_a_number(measurement: Measurement, metric: str) -> list[str]:
 
 def _unlike_baseline(measurement: Measurement, metric: str, baseline: TaskBaseline) -> list[str]:
     lines = compare_comparability(baseline.comparability.comparability(), measurement.comparability)
+    lines += [
+        f"{key}: baseline {baseline.identity.get(key)}, now {measurement.identity.get(key)}"
+        for key in ("backend", "provider")
+        if key in baseline.identity and baseline.identity[key] != measurement.identity.get(key)
+    ]
     stored = baseline.metrics.get(metric)
     units = {score.unit for score in measurement.scores if score.metric == metric}
     if stored is not None and units and stored.unit not in units:
@@ -99,17 +105,35 @@ def _unlike_baseline(measurement: Measurement, metric: str, baseline: TaskBaseli
 
 
 def _unlike_reference(measurement: Measurement, metric: str, reference: Measurement) -> list[str]:
-    """Compare with the reference; its plan may differ, since a plan depends on the backend."""
+    """Compare with the reference.
+
+    Its plan may differ, since a plan depends on the backend, and so may the files of its
+    tokenizer: that both read the same ids is proved by their digest.
+    """
     if reference.task != measurement.task:
         if is_divergence(measurement):
             return []  # it only lends its identity
         return [f"the reference's measurement is of {reference.task}, not of {measurement.task}"]
     now: Comparability = measurement.comparability
     lines = compare_comparability(
-        replace(reference.comparability, plan=now.plan), now, against="reference"
+        replace(reference.comparability, plan=now.plan, tokenizer=now.tokenizer),
+        now,
+        against="reference",
     )
     faults = [f"not comparable with the reference: {'; '.join(lines)}"] if lines else []
     return faults + [f"the reference: {fault}" for fault in _not_a_number(reference, metric)]
+
+
+def _elsewhere(measurement: Measurement, reference: Measurement) -> list[str]:
+    """Tell where candidate and reference didn't run on the same engine and provider."""
+    places = [
+        f"{each.identity.get('backend')} on {each.identity.get('provider')}"
+        for each in (measurement, reference)
+        if "provider" in each.identity
+    ]
+    if len(set(places)) < 2:
+        return []
+    return [f"held across engines: this ran by {places[0]}, its reference by {places[1]}"]
 
 
 def _zero_divergence(measurement: Measurement) -> bool:

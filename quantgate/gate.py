@@ -1,7 +1,7 @@
 """The decision: one pure function from a measurement and its policy to a verdict.
 
 Everything that makes a number meaningless is looked for first, and all of it is told; INVALID can't
-become anything else.
+become anything else. A tolerance below the measured noise can give no PASS and no REGRESSION.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from quantgate.baseline_schema import TaskBaseline
 from quantgate.checks import Check, make_checks, read_finite, reference_value
 from quantgate.errors import GateError, InvalidMeasurement
 from quantgate.findings import DRIFT, find
-from quantgate.results import Decision, Limits, Measurement, Verdict
+from quantgate.results import Decision, Limits, Measurement, Score, Verdict
 
 TOO_GOOD = "baseline is stale or the result too good: check for leakage, then update"
 
@@ -72,8 +72,29 @@ def decide(
     if limits.reference is not None and decision.reference is None and not own:
         notes.append("not held against a reference: there is none")
     wanted = limits.baseline is not None
-    checks = make_checks(measurement, measurement.score(metric), limits, baseline, reference)
-    return _judge(decision, checks, notes, wanted=wanted)
+    score = measurement.score(metric)
+    checks = make_checks(measurement, score, limits, baseline, reference)
+    return _doubt(_judge(decision, checks, notes, wanted=wanted), checks, noise(score, baseline))
+
+
+def noise(score: Score, baseline: TaskBaseline | None) -> float | None:
+    """Return the larger of the noise measured now and the one stored; None without either."""
+    stored = None if baseline is None else baseline.metrics.get(score.metric)
+    known = [score.noise, None if stored is None else stored.noise]
+    return max((value for value in known if value is not None), default=None)
+
+
+def _doubt(decision: Decision, checks: list[Check], floor: float | None) -> Decision:
+    """Make a decision INCONCLUSIVE whose tolerance is finer than the noise: chance decided it."""
+    finest = min(checks, key=lambda check: check.allowed, default=None)
+    if floor is None or finest is None or finest.allowed >= floor:
+        return decision
+    return replace(
+        decision,
+        verdict=Verdict.INCONCLUSIVE,
+        reason=f"the change allowed against the {finest.against}, {float(finest.allowed)!r}, is "
+        f"below the measured noise of {floor!r}; {decision.reason}",
+    )
 
 
 def decide_all(

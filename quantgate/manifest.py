@@ -6,6 +6,7 @@ one metric of one case. What the command line changes, `apply_overrides` does.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from quantgate.cases import BuildRecipe, Case, Package
+from quantgate.corpus.hub import PREFIX as HUB
 from quantgate.errors import UsageFault
 from quantgate.manifest_faults import schema_fault, syntax_fault
 from quantgate.manifest_models import Build, Document, ModelTable, Policy, VariantTable
@@ -62,6 +64,8 @@ class Manifest:
             KeyError: there is no such suite, model or variant.
         """
         suite = suite.partition(".")[0]
+        # An agreement is held against another engine, whether there is a reference or not.
+        anchored = case.reference is not None or suite == "agreement"
         general = self.policy.metrics(suite).get(metric)
         own = self._variant(case).policy.metrics(suite).get(metric)
         policies = [policy for policy in (own, general) if policy is not None]
@@ -69,8 +73,12 @@ class Manifest:
         references = [p.reference.tolerance() for p in policies if p.reference is not None]
         return Limits(
             baseline=next(iter(baselines), None),
-            reference=next(iter(references), None) if case.reference is not None else None,
+            reference=next(iter(references), None) if anchored else None,
         )
+
+    def options_json(self, case: Case, backend: str) -> str:
+        """The options that the variant of `case` would have on `backend`, as JSON."""
+        return self._options(self._variant(case), backend)
 
     def policy_metrics(self, suite: str) -> frozenset[str]:
         """Return every metric a policy names for a suite, so that tasks can refuse unknown ones."""
@@ -114,9 +122,16 @@ class Manifest:
                     package=self._package(variant),
                     reference=None if is_reference else alike.get((backend, provider), first),
                     is_reference=is_reference,
+                    options_json=self._options(variant, backend),
                 )
 
+    def _options(self, variant: VariantTable, backend: str) -> str:
+        given = {**self.runtime.options.given(backend), **variant.options.given(backend)}
+        return json.dumps(given, sort_keys=True)
+
     def _package(self, variant: VariantTable) -> Package:
+        if variant.path is not None and variant.path.startswith(HUB):
+            return Package(hub=variant.path)
         if variant.path is not None:
             return Package(path=self.base / variant.path)
         if variant.build is None:
@@ -183,6 +198,7 @@ def describe(manifest: Manifest) -> list[str]:
         f"mmlu: {manifest.data.mmlu}, {mmlu.template}, {mmlu.shots} shots, {selection}",
         f"perplexity: {manifest.data.text}, {protocols}{cut}",
         f"kl_divergence: {manifest.data.text}, window {manifest.tasks.kl_divergence.window}",
+        f"agreement: {', '.join(manifest.tasks.agreement.backends)}",
         f"threads: {manifest.runtime.threads or 'chosen by the backend'}",
     ]
 

@@ -7,7 +7,16 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from quantgate.manifest_tables import Backend, Data, Name, Runtime, Table, Tasks, distinct
+from quantgate.manifest_tables import (
+    Backend,
+    BackendOptions,
+    Data,
+    Name,
+    Runtime,
+    Table,
+    Tasks,
+    distinct,
+)
 from quantgate.results import Tolerance
 
 
@@ -49,6 +58,7 @@ class Policy(Table):
     mmlu: dict[Name, MetricPolicy] = Field(default_factory=dict)
     perplexity: dict[Name, MetricPolicy] = Field(default_factory=dict)
     kl_divergence: dict[Name, MetricPolicy] = Field(default_factory=dict)
+    agreement: dict[Name, MetricPolicy] = Field(default_factory=dict)
 
     def metrics(self, suite: str) -> dict[str, MetricPolicy]:
         """Return the policies of a suite by metric; KeyError where there is no such suite."""
@@ -76,6 +86,7 @@ class VariantTable(Table):
     build: Build | None = None
     backends: tuple[Backend, ...] = Field(default=("ort",), min_length=1)
     providers: tuple[Name, ...] = Field(default=("cpu",), min_length=1)
+    options: BackendOptions = BackendOptions()
     policy: Policy = Policy()
 
     _once = field_validator("backends", "providers")(distinct)

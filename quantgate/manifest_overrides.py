@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from quantgate.errors import UsageFault
 from quantgate.manifest_models import ModelTable, VariantTable
-from quantgate.manifest_tables import EMBEDDED, NAME, Backend
+from quantgate.manifest_tables import EMBEDDED, NAME, Backend, BackendOptions, Runtime
 
 if TYPE_CHECKING:
     from quantgate.manifest import Manifest
@@ -31,6 +31,11 @@ class Overrides:
         data_dir: `--gate-data-dir`, MMLU's folder, or a location as in the manifest.
         text: `--gate-text`, the text file, or a location as in the manifest.
         threads: threads per loaded model; 0 lets the backend choose.
+        accuracy_level: `--gate-accuracy-level`, of 4-bit products on `ort`.
+        trust_remote_code: `--gate-trust-remote-code`, for `torch`.
+        batch_seconds: `--gate-batch-timeout`.
+        session_seconds: `--gate-session-timeout`.
+        memory_mib: `--gate-memory-limit`.
 
     Relative paths are relative to the working directory.
     """
@@ -43,6 +48,11 @@ class Overrides:
     data_dir: Path | str | None = None
     text: Path | str | None = None
     threads: int | None = None
+    accuracy_level: int | None = None
+    trust_remote_code: bool = False
+    batch_seconds: float | None = None
+    session_seconds: float | None = None
+    memory_mib: int | None = None
 
 
 def apply_overrides(manifest: Manifest, overrides: Overrides) -> Manifest:
@@ -57,7 +67,7 @@ def apply_overrides(manifest: Manifest, overrides: Overrides) -> Manifest:
         manifest,
         models=tuple(_placed(model, overrides) for model in models),
         data=manifest.data.model_copy(update=_data(overrides)),
-        runtime=manifest.runtime.model_copy(update=_threads(overrides)),
+        runtime=_runtime(manifest.runtime, overrides),
         tasks=manifest.tasks.model_copy(
             update={"mmlu": manifest.tasks.mmlu.model_copy(update=_limit(overrides))}
         ),
@@ -148,13 +158,31 @@ def _limit(overrides: Overrides) -> dict[str, Any]:
     return {"limit": _at_least("--gate-limit", 1, overrides.limit)}
 
 
-def _threads(overrides: Overrides) -> dict[str, Any]:
-    if overrides.threads is None:
-        return {}
-    return {"threads": _at_least("--gate-threads", 0, overrides.threads)}
+def _runtime(runtime: Runtime, overrides: Overrides) -> Runtime:
+    bounds = (
+        ("threads", "--gate-threads", overrides.threads),
+        ("batch_seconds", "--gate-batch-timeout", overrides.batch_seconds),
+        ("session_seconds", "--gate-session-timeout", overrides.session_seconds),
+        ("memory_mib", "--gate-memory-limit", overrides.memory_mib),
+    )
+    update: dict[str, Any] = {
+        name: _at_least(option, 0, value) for name, option, value in bounds if value is not None
+    }
+    return runtime.model_copy(update={**update, "options": _options(runtime.options, overrides)})
 
 
-def _at_least(option: str, least: int, value: int) -> int:
+def _options(options: BackendOptions, overrides: Overrides) -> BackendOptions:
+    """A model copied with an update counts the updated fields as given."""
+    ort, torch = options.ort, options.torch
+    if overrides.accuracy_level is not None:
+        level = _at_least("--gate-accuracy-level", 0, overrides.accuracy_level)
+        ort = ort.model_copy(update={"accuracy_level": level})
+    if overrides.trust_remote_code:
+        torch = torch.model_copy(update={"trust_remote_code": True})
+    return options.model_copy(update={"ort": ort, "torch": torch})
+
+
+def _at_least(option: str, least: int, value: float) -> float:
     if value < least:
         raise UsageFault(
             "option-range",

@@ -45,6 +45,45 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ),
     ("--gate-threads", {"metavar": "N", "type": int, "help": "Use so many threads per model."}),
     (
+        "--gate-accuracy-level",
+        {
+            "metavar": "N",
+            "type": int,
+            "help": "Run 4-bit products at this accuracy level (0 float32, 4 int8 activations).",
+        },
+    ),
+    (
+        "--gate-trust-remote-code",
+        {"action": "store_true", "help": "Let torch models run Python code of their folders."},
+    ),
+    (
+        "--gate-batch-timeout",
+        {"metavar": "SECONDS", "type": float, "help": "End a model whose batch takes longer."},
+    ),
+    (
+        "--gate-session-timeout",
+        {"metavar": "SECONDS", "type": float, "help": "End a model that takes longer in all."},
+    ),
+    (
+        "--gate-memory-limit",
+        {"metavar": "MIB", "type": int, "help": "End a model that holds more memory."},
+    ),
+    (
+        "--gate-repeat",
+        {
+            "metavar": "N",
+            "type": int,
+            "help": "Measure each case N more times, batched in other ways, to know its noise.",
+        },
+    ),
+    (
+        "--gate-execution",
+        {
+            "choices": ["process", "inline"],
+            "help": "Run each model in a child process (default), or to debug in this one.",
+        },
+    ),
+    (
         "--gate-limit",
         {"metavar": "N", "type": int, "help": "Ask the first N questions of each subject only."},
     ),
@@ -92,6 +131,8 @@ class RunOptions:
     reason: str
     accept_dataset: bool
     strict: bool
+    inline: bool = False
+    repeats: int = 0
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -138,6 +179,11 @@ def read_manifest(config: pytest.Config) -> Manifest | None:
             data_dir=option("gate_data_dir"),
             text=option("gate_text"),
             threads=option("gate_threads"),
+            accuracy_level=option("gate_accuracy_level"),
+            trust_remote_code=option("gate_trust_remote_code"),
+            batch_seconds=option("gate_batch_timeout"),
+            session_seconds=option("gate_session_timeout"),
+            memory_mib=option("gate_memory_limit"),
         ),
     )
 
@@ -158,6 +204,8 @@ def run_options(config: pytest.Config, manifest: Manifest) -> RunOptions:
         reason=option("gate_reason") or "",
         accept_dataset=option("gate_accept_dataset"),
         strict=option("gate_strict"),
+        inline=option("gate_execution") == "inline",
+        repeats=option("gate_repeat") or 0,
     )
     _require_update_allowed(options)
     return options

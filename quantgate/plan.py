@@ -40,6 +40,7 @@ class PlanLimits:
         keeps_prefix: a row may start from a kept KV cache.
         context: longest sequence in tokens.
         cost: relative costs, from the model's shape.
+        alone: share nothing: every sequence in a row of its own, from an empty cache.
         batch_tokens: most tokens in a packed row or a padded batch; less after a device ran out of
             memory.
     """
@@ -48,6 +49,7 @@ class PlanLimits:
     keeps_prefix: bool
     context: int
     cost: CostModel
+    alone: bool = False
     batch_tokens: int = BATCH_TOKENS
 
 
@@ -58,6 +60,11 @@ class Group:
     prefix: Ids
     rows: tuple[Row, ...]
     padded: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all rows; the prefix' not counted."""
+        return sum(len(row.ids) for row in self.rows)
 
     @property
     def wanted(self) -> list[Wanted]:
@@ -81,6 +88,12 @@ class Plan:
     members: tuple[tuple[int, ...], ...]
     requested: int
     computed: int
+
+    @property
+    def widest_batch(self) -> int:
+        """Most tokens that a packed row or a padded batch holds."""
+        rows = (len(row.ids) for group in self.groups if not group.padded for row in group.rows)
+        return max((*rows, *(group.tokens for group in self.groups if group.padded)), default=0)
 
     def batches(self) -> Iterator[Group]:
         """The groups, cut between rows so that a batch has about `BATCH_TOKENS`.
@@ -165,6 +178,9 @@ class _Packer:
     def groups(self) -> Iterator[Group]:
         total = len(self.sorted.sequences)
         if not total:
+            return
+        if self.limits.alone:
+            yield Group((), tuple(next(self._rows(i, i + 1, 0, 0)) for i in range(total)))
             return
         if not self.limits.keeps_prefix and not self.limits.packs:
             yield from self._padded()

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quantgate.errors import UsageFault
+from quantgate.errors import InvalidMeasurement, UsageFault
 from quantgate.options import OPTIONS, add_options, given_options, read_manifest, run_options
 
 if TYPE_CHECKING:
     from quantgate.baselines import BaselineStore
     from quantgate.cases import Case
+    from quantgate.engines import Engine
     from quantgate.manifest import Manifest
     from quantgate.options import RunOptions
     from quantgate.recorder import Recorder
@@ -25,6 +26,7 @@ SUITE_MARKERS = {
     "mmlu": "multiple-choice accuracy",
     "perplexity": "perplexity of a text",
     "kl_divergence": "divergence from the reference",
+    "agreement": "agreement of engines on the same weights",
 }
 OTHER_MARKERS = {
     "gpu": "needs a GPU and is skipped without one",
@@ -54,6 +56,18 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
             )
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
+    """Under `-n`, keep the tests of one case on one worker unless told otherwise.
+
+    pytest-xdist would spread them, and a model would load on every worker.
+    """
+    option = config.option
+    if getattr(option, "numprocesses", None) and option.dist == "no":
+        option.dist = "loadgroup"
+    return (yield)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register markers; where a manifest is in force, the gate."""
     for name, meaning in {**SUITE_MARKERS, **OTHER_MARKERS}.items():
@@ -80,7 +94,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     gate = metafunc.config.stash.get(GATE, None)
     cases = [] if gate is None else gate.cases_of(suite)
-    metafunc.parametrize("case", cases, ids=[case.id for case in cases])
+    grouped = metafunc.config.pluginmanager.hasplugin("xdist")
+    metafunc.parametrize(
+        "case",
+        [
+            # A group stays on one worker, where its model loads once.
+            pytest.param(
+                case,
+                id=case.id,
+                marks=[pytest.mark.xdist_group(name=case.group)] if grouped else [],
+            )
+            for case in cases
+        ],
+    )
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -131,6 +157,13 @@ class GatePlugin:
         return hasattr(self._config, "workerinput")
 
     @cached_property
+    def engines(self) -> list[Engine]:
+        """Who takes part in the agreement of engines."""
+        from quantgate.engines import engines
+
+        return engines(self.manifest)
+
+    @cached_property
     def baselines(self) -> BaselineStore:
         """Stored figures; UsageFault where a git ref is in force and can't be read."""
         from quantgate.baselines import BaselineStore
@@ -148,6 +181,8 @@ class GatePlugin:
 
     def cases_of(self, suite: str) -> list[Case]:
         """The cases that `suite` can measure: a divergence needs something to diverge from."""
+        if suite == "agreement":
+            return [engine.case for engine in self.engines]
         if suite != "kl_divergence":
             return list(self.cases)
         return [case for case in self.cases if case.is_reference or case.reference]
@@ -176,18 +211,17 @@ class GatePlugin:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Bring the tests of one case together, in the manifest's order: a model loads once."""
-        order = {case.id: number for number, case in enumerate(self.cases)}
+        groups: dict[str, int] = {}
+        order: dict[str, int] = {}
+        for case in (*self.cases, *(engine.case for engine in self.engines)):
+            groups.setdefault(case.group, len(groups))
+            order.setdefault(case.id, len(order))
 
-        def rank(item: pytest.Item) -> int:
+        def rank(item: pytest.Item) -> tuple[int, int]:
             case = case_of(item)
-            return -1 if case is None else order[case.id]
+            return (-1, -1) if case is None else (groups[case.group], order[case.id])
 
         items.sort(key=rank)
-        if not self._config.pluginmanager.hasplugin("xdist"):
-            return
-        for item in items:
-            if case := case_of(item):
-                item.add_marker(pytest.mark.xdist_group(name=case.session_key))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Refuse what can't be measured before any model loads."""
@@ -200,7 +234,8 @@ class GatePlugin:
             self._refuse_reruns(list(selected))
         try:
             suites = {suite for item in selected if (suite := suite_of(item))}
-            preflight(self.corpora, self.baselines, suites, set(selected.values()))
+            cases = set(selected.values())
+            preflight(self.corpora, self.baselines, suites, cases, self.options.cache)
         except UsageFault as fault:
             raise pytest.UsageError(str(fault)) from None
 
@@ -230,6 +265,25 @@ class GatePlugin:
         records = getattr(report, "quantgate", None)
         if records and not self.is_worker:
             self.recorder.take(records)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        """Make the case that a worker of pytest-xdist died on INVALID: it must not be missing."""
+        from quantgate.gate import decide_fault
+        from quantgate.records import to_record
+
+        cases = (*self.cases, *(engine.case for engine in self.engines))
+        case = next((case for case in cases if f"[{case.id}]" in crashitem), None)
+        suite = next((name for name in SUITE_MARKERS if name in crashitem), None)
+        if case is None or suite is None:
+            return
+        fault = InvalidMeasurement(
+            "worker-died",
+            need=f"the pytest worker to outlive {crashitem}",
+            found=str(report.longrepr),
+            fix="run again: finished batches are kept; without -n if it persists",
+        )
+        vars(report)["quantgate"] = [to_record(decide_fault(case.id, suite, suite, fault))]
 
     @pytest.hookimpl(trylast=True)  # the exit status is ours to decide, after all others
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

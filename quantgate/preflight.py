@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection
+from pathlib import Path
 
 from quantgate.baselines import BaselineStore
 from quantgate.cases import Case
 from quantgate.corpora import Corpora
 from quantgate.errors import InvalidMeasurement, UsageFault
-from quantgate.packages.build import source_files, source_folder
+from quantgate.packages.build import package_folder, source_files, source_folder
 from quantgate.packages.package import OnnxPackage, open_package
+from quantgate.sessions import TORCH
 
 
 def preflight(
@@ -18,6 +20,7 @@ def preflight(
     baselines: BaselineStore,
     suites: Collection[str],
     cases: Collection[Case],
+    cache: Path,
 ) -> None:
     """Read the corpora that `suites` need, and baselines; check the packages of `cases`.
 
@@ -29,21 +32,24 @@ def preflight(
     """
     for case in cases:
         baselines.read(case)
-    if "mmlu" in suites:
+    if {"mmlu", "agreement"} & set(suites):
         _ = corpora.mmlu
-    if {"perplexity", "kl_divergence"} & set(suites):
+    if {"perplexity", "kl_divergence", "agreement"} & set(suites):
         _ = corpora.text
     longest_window = 0
     if {"perplexity", "kl_divergence"} & set(suites):
         tasks = corpora.manifest.tasks
         longest_window = max(tasks.perplexity.window, tasks.kl_divergence.window)
     everyone = {each for case in cases for each in (case, case.reference) if each}
-    for package in {case.package for case in everyone}:
+    for case in everyone:
+        package = case.package
         if package.recipe is not None:
             source_files(source_folder(package.recipe))
-        elif package.path is not None:
+        elif case.backend == TORCH:
+            source_files(package_folder(package, cache))
+        else:
             with contextlib.suppress(InvalidMeasurement):
-                _require_context(open_package(package.path), longest_window)
+                _require_context(open_package(package_folder(package, cache)), longest_window)
 
 
 def _require_context(package: OnnxPackage, window: int) -> None:

@@ -117,9 +117,14 @@ class Recorder:
 
     def print_table(self, console: Console) -> None:
         """Print the decisions: all of whole suites, of subjects and categories the loud ones."""
+        from quantgate.engines import engines as all_engines
+        from quantgate.report.agreement import print_agreement
         from quantgate.report.terminal import print_table
 
-        order = {case.id: number for number, case in enumerate(self._manifest.cases())}
+        spread = [engine.case for engine in all_engines(self._manifest)]
+        order: dict[str, int] = {}
+        for case in (*self._manifest.cases(), *spread):
+            order.setdefault(case.id, len(order))
         shown = [
             decision
             for decision in self.decisions
@@ -134,6 +139,8 @@ class Recorder:
             )
         )
         print_table(shown, self.measurements, console)
+        engines = sorted(self.measurements, key=lambda each: order.get(each.case_id, len(order)))
+        print_agreement(engines, console)
 
     def warnings(self) -> list[str]:
         """Findings that change no verdict, each once."""

@@ -13,6 +13,7 @@ class Verdict(StrEnum):
 
     PASS = "PASS"
     REGRESSION = "REGRESSION"
+    INCONCLUSIVE = "INCONCLUSIVE"
     INVALID = "INVALID"
     NO_BASELINE = "NO_BASELINE"
 
@@ -39,6 +40,8 @@ class Score:
             `paired_unit`'s scale (accuracy: fraction; perplexity: nats per token), or None.
         paired_stderr: clustered standard error of `paired_delta`.
         clusters: number of clusters (subjects or windows) behind the clustered errors.
+        noise: largest change of `value` seen when the same requests were batched in other ways
+            and by other numbers of threads; None where that wasn't measured.
     """
 
     metric: str
@@ -52,6 +55,7 @@ class Score:
     paired_stderr: float | None = None
     paired_unit: str = ""
     clusters: int = 0
+    noise: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 from quantgate import provenance
 from quantgate.baseline_schema import TaskBaseline
 from quantgate.baselines import BaselineStore
 from quantgate.cases import Case
 from quantgate.corpora import Corpora
-from quantgate.errors import InvalidMeasurement
+from quantgate.errors import GateError, InvalidMeasurement
 from quantgate.evaluate import Evaluator, Listener
+from quantgate.execution.bounds import Bounds
+from quantgate.execution.journal import BatchJournal
+from quantgate.execution.turns import Turns
 from quantgate.gate import decide, decide_fault
 from quantgate.manifest import Manifest
-from quantgate.measure import METRICS, Measurer
-from quantgate.models import Models
+from quantgate.measure import AGREEMENT, METRICS, Measurer
 from quantgate.options import RunOptions
 from quantgate.report.wording import word
 from quantgate.results import Decision, Limits, Measurement, Verdict
+from quantgate.rounds import Asker
+from quantgate.sessions import Execution, Sessions
 from quantgate.traces import TraceStore
 
 Record = Callable[[Measurement | Decision], None]
@@ -45,21 +49,27 @@ class GateSession:
         self.manifest = manifest
         self.options = options
         self.baselines = baselines
-        self.models = Models(options.cache, threads=manifest.runtime.threads)
+        runtime = manifest.runtime
+        bounds = Bounds(runtime.batch_seconds, runtime.session_seconds, runtime.memory_mib)
+        execution = Execution(runtime.threads, options.inline, bounds)
+        self.sessions = Sessions(options.cache, execution)
         self.traces = TraceStore(options.cache / "traces")
-        self._measurer = Measurer(manifest, corpora, Evaluator(self.models, self.traces, listener))
+        self.journal = BatchJournal(options.cache / "journal.sqlite")
+        asker = Asker(self.sessions, self.traces, self.journal, listener)
+        turns = Turns(options.cache / "turns")
+        self._measurer = Measurer(manifest, corpora, Evaluator(asker, turns), options.repeats)
         self.provenance = provenance.collect()
 
-    def prepare(self, cases: Iterable[Case], suites: Iterable[str]) -> None:
-        """Build the packages that `cases` and their references need, and select `suites`.
+    def prepare(self, pairs: Collection[tuple[Case, str]]) -> None:
+        """Build the packages that cases and their references need, and select suites by case.
 
         Building them together uses both of two cores; one at a time would take twice as long. A
         failure waits for its test.
         """
-        self._measurer.select(suites)
-        needed = {each for case in cases for each in (case, case.reference) if each}
+        self._measurer.select(pairs)
+        needed = {each for case, _ in pairs for each in (case, case.reference) if each}
         try:
-            self.models.prepare(sorted(needed, key=lambda case: case.id))
+            self.sessions.prepare(sorted(needed, key=lambda case: case.id))
         except InvalidMeasurement:
             return
 
@@ -88,7 +98,7 @@ class GateSession:
         suite = measurement.task.partition(".")[0]
         return self.manifest.limits(case, suite, metric.partition(".")[0])
 
-    def fault(self, case: Case, task: str, fault: InvalidMeasurement) -> Decision:
+    def fault(self, case: Case, task: str, fault: GateError) -> Decision:
         """The INVALID decision for a measurement that never came to be."""
         suite = task.partition(".")[0]
         return decide_fault(case.id, task, METRICS[suite][0], fault)
@@ -97,14 +107,16 @@ class GateSession:
         """Why a decision fails its test; "" where it doesn't."""
         loud = {Verdict.REGRESSION, Verdict.INVALID}
         if self.options.strict and not self.options.update:
-            loud.add(Verdict.NO_BASELINE)
+            loud |= {Verdict.NO_BASELINE, Verdict.INCONCLUSIVE}
         if decision.verdict not in loud:
             return ""
         return word(decision, measurement, self.options.baselines / case.baseline_path)
 
     def close(self) -> None:
-        """Drop every loaded model."""
-        self.models.close()
+        """End the open session, and drop what was kept only to resume this run."""
+        self.sessions.close()
+        self.journal.forget()
+        self.journal.close()
 
     def _baseline(self, case: Case, task: str) -> TaskBaseline | None:
         # An update measures afresh: what is being replaced has no say.
@@ -112,6 +124,8 @@ class GateSession:
         return None if stored is None else stored.tasks.get(task)
 
     def _reference(self, case: Case, measurement: Measurement) -> Measurement | None:
+        if measurement.task == AGREEMENT:  # the other engine is in the figures already
+            return None
         if case.is_reference:
             return measurement
         return self.measure(case.reference, measurement.task) if case.reference else None

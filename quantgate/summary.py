@@ -48,7 +48,7 @@ def finish(
     except GateError as fault:
         return [*lines, f"not written: {fault}"], False
     clean = not (unused and options.strict)
-    return lines + _missing(recorder, options), clean
+    return lines + _missing(recorder, options) + _inconclusive(recorder), clean
 
 
 def _missing(recorder: Recorder, options: RunOptions) -> list[str]:
@@ -57,6 +57,11 @@ def _missing(recorder: Recorder, options: RunOptions) -> list[str]:
         return []
     command = 'pytest --gate-update-baselines --gate-reason "..."'
     return [f"NO BASELINE for {count} figures; store them with: {command}"]
+
+
+def _inconclusive(recorder: Recorder) -> list[str]:
+    found = [d for d in recorder.decisions if d.verdict is Verdict.INCONCLUSIVE]
+    return [f"INCONCLUSIVE {d.case_id} {d.task} {d.metric}: {d.reason}" for d in found]
 
 
 def print_summary(
@@ -71,5 +76,7 @@ def print_summary(
         width = max(writer.fullwidth, NARROWEST)
         recorder.print_table(Console(file=writer._file, width=width))  # noqa: SLF001
     for line in lines:
-        loud = line.startswith((UPDATED, "NO BASELINE", "unused", "not written", "nothing"))
+        loud = line.startswith(
+            (UPDATED, "NO BASELINE", "INCONCLUSIVE", "unused", "not written", "nothing")
+        )
         reporter.write_line(plain(line), yellow=loud, bold=loud)

@@ -26,8 +26,9 @@ from quantgate.storage import (
     staged_directory,
 )
 
-SCHEMA = 1
+SCHEMA = 2
 META = "trace.json"
+HIDDEN = "hidden"  # array of a trace: the head's input by place
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from quantgate.backends.base import ScoredBlock
+from quantgate.backends.base import Backend, ScoredBlock
 from quantgate.backends.ort import OrtBackend
 from quantgate.cases import Case, Package
 from quantgate.corpus.mmlu import read_mmlu
 from quantgate.corpus.text import read_text
 from quantgate.evaluate import Evaluator
-from quantgate.models import Models
+from quantgate.execution.journal import BatchJournal
+from quantgate.rounds import Asker
+from quantgate.sessions import Execution, Sessions
 from quantgate.packages.package import open_package
 from quantgate.plan import Plan
 from quantgate.tasks.mmlu import MmluTask
@@ -32,8 +34,8 @@ class Silence:
     def end(self) -> None: ...
 
 
-def backend_of(folder: Path, *, packing: bool = True) -> OrtBackend:
-    return OrtBackend(open_package(folder), threads=THREADS, packing=packing)
+def backend_of(folder: Path, *, packing: bool = True, **options: Any) -> OrtBackend:
+    return OrtBackend(open_package(folder), threads=THREADS, packing=packing, **options)
 
 
 def case_of(
@@ -52,10 +54,14 @@ def case_of(
     )
 
 
-def evaluator_in(folder: Path) -> Evaluator:
-    """An evaluator whose cache is `folder`."""
-    models = Models(folder, threads=THREADS)
-    return Evaluator(models, TraceStore(folder / "traces"), Silence())
+def evaluator_in(folder: Path, *, resume: bool = False, inline: bool = True) -> Evaluator:
+    """An evaluator whose cache is `folder`; without `resume` no batch is known before."""
+    sessions = Sessions(folder, Execution(threads=THREADS, inline=inline))
+    journal = BatchJournal(folder / "journal.sqlite")
+    if not resume:
+        for path in folder.glob("journal.sqlite*"):
+            path.unlink()
+    return Evaluator(Asker(sessions, TraceStore(folder / "traces"), journal, Silence()))
 
 
 def mmlu_task(folder: Path, **options: Any) -> MmluTask:
@@ -69,15 +75,25 @@ def mmlu_task(folder: Path, **options: Any) -> MmluTask:
     return MmluTask(corpus, MmluOptions(**{**defaults, **options}))
 
 
-def text_task(path: Path, *, window: int = 128, stride: int = 64, kl_window: int = 96) -> TextTask:
-    options = TextOptions(window=window, stride=stride, kl_window=kl_window, max_tokens=None)
-    return TextTask(read_text(str(path), base=path.parent), options)
+def text_task(
+    path: Path, *, window: int = 128, stride: int = 64, kl_window: int = 96, **options: Any
+) -> TextTask:
+    found = TextOptions(
+        **{"window": window, "stride": stride, "kl_window": kl_window, "max_tokens": None} | options
+    )
+    return TextTask(read_text(str(path), base=path.parent), found)
 
 
 def score_all(
-    backend: OrtBackend, plan: Plan
+    backend: Backend, plan: Plan
 ) -> tuple[dict[tuple[int, int], Any], list[ScoredBlock]]:
     """Logits by (sequence, position), and the blocks they came in."""
-    blocks = list(backend.score(plan, lambda _: None))
-    rows = {key: row for b in blocks for key, row in zip(b.keys, b.logits, strict=True)}
+    rows: dict[tuple[int, int], Any] = {}
+    blocks: list[ScoredBlock] = []
+    for batch in plan.batches():
+        scored = list(backend.score(batch))
+        logits = [row for block in scored for row in block.logits]
+        for want, row in zip(batch.wanted, logits, strict=True):
+            rows[want.sequence, want.position] = row
+        blocks += scored
     return rows, blocks

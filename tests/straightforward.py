@@ -80,15 +80,54 @@ def mmlu_prompt(subject: str, shots: Sequence[Sequence[str]], row: Sequence[str]
     return text + f"{question}\nA. {a}\nB. {b}\nC. {c}\nD. {d}\nAnswer:"
 
 
-def letter_loglikelihoods(model: PlainModel, tokenizer: Tokenizer, prompt: str) -> Vector:
-    """Log-likelihoods of ` A` to ` D` after `prompt`.
+def harness_prompt(subject: str, shots: Sequence[Sequence[str]], row: Sequence[str]) -> str:
+    """The template `lm_eval`: one space before the subject, questions without white space around.
+
+    Options are not stripped.
+    """
+    text = "The following are multiple choice questions (with answers) about "
+    text += " ".join(subject.split("_")) + ".\n\n"
+    for question, a, b, c, d, letter in shots:
+        text += question.strip()
+        text += f"\nA. {a}\nB. {b}\nC. {c}\nD. {d}\nAnswer: {letter}\n\n"
+    question, a, b, c, d, _ = row
+    return text + question.strip() + f"\nA. {a}\nB. {b}\nC. {c}\nD. {d}\nAnswer:"
+
+
+def pro_prompt(shots: Sequence[dict[str, Any]], record: dict[str, Any]) -> str:
+    """The template `mmlu_pro`, from rows as the data set has them."""
+
+    def asked(each: dict[str, Any]) -> str:
+        text = each["question"] + "\n"
+        for number, option in enumerate(each["options"]):
+            text += chr(ord("A") + number) + ". " + option + "\n"
+        return text + "Answer:"
+
+    return "".join(asked(each) + " " + each["answer"] + "\n\n" for each in shots) + asked(record)
+
+
+def greedy_text(model: PlainModel, tokenizer: Tokenizer, prompt: str, eos: str) -> str:
+    """What two steps of greedy generation write; `eos` ends it and is no text."""
+    ids = tokenizer.encode(prompt).ids
+    before = len(ids)
+    for _ in range(2):
+        ids.append(int(model.logits(ids)[-1].argmax()))
+        if ids[-1] == tokenizer.token_to_id(eos):
+            break
+    return tokenizer.decode(ids[before:], skip_special_tokens=True)
+
+
+def letter_loglikelihoods(
+    model: PlainModel, tokenizer: Tokenizer, prompt: str, letters: str = "ABCD"
+) -> Vector:
+    """Log-likelihoods of ` A`, ` B`, ... after `prompt`.
 
     A full forward reads all ids but the last; letters of one token share it.
     """
     before = tokenizer.encode(prompt).ids
     found = []
     forwards: dict[tuple[int, ...], Vector] = {}
-    for letter in "ABCD":
+    for letter in letters:
         ids = tokenizer.encode(f"{prompt} {letter}").ids
         assert ids[: len(before)] == before
         read = tuple(ids[:-1])
@@ -130,6 +169,31 @@ def chunked_nll(model: PlainModel, ids: Sequence[int], window: int, chunk: int) 
                 found.append(-logprobs[target - 1 - begin, ids[target]])
         if end == len(ids):
             break
+    return np.array(found)
+
+
+def disjoint_nll(model: PlainModel, ids: Sequence[int], window: int) -> Vector:
+    """Negative log-probability of all but the first id of each window that stands by itself."""
+    found: list[float] = []
+    for begin in range(0, len(ids), window):
+        part = ids[begin : begin + window]
+        logprobs = model.logprobs(part)
+        found += [-row[following] for row, following in zip(logprobs, part[1:], strict=False)]
+    return np.array(found)
+
+
+def rolling_nll(model: PlainModel, ids: Sequence[int], before: int, window: int) -> Vector:
+    """Negative log-probability of every id, `[N]`.
+
+    `window` new ids at a time, each time after as much of what precedes them as lets the model
+    read `window` ids; `before` precedes the text.
+    """
+    found: list[float] = []
+    for done in range(0, len(ids), window):
+        new = ids[done : done + window]
+        read = [before, *ids[: done + len(new) - 1]][-window:]
+        logprobs = model.logprobs(read)[-len(new) :]
+        found += [-row[target] for row, target in zip(logprobs, new, strict=True)]
     return np.array(found)
 
 

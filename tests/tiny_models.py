@@ -21,6 +21,7 @@ from tokenizers.models import BPE
 
 HIDDEN, LAYERS, HEADS, KV_HEADS, HEAD_SIZE = 64, 2, 4, 2, 16
 BLOCK = 32
+BFLOAT16 = helper.tensor_dtype_to_np_dtype(TensorProto.BFLOAT16)
 LETTER_MERGES = (("Ġ", "A"), ("Ġ", "B"), ("Ġ", "C"), ("Ġ", "D"))
 WORD_MERGES = (("t", "h"), ("th", "e"), ("Ġ", "t"), ("Ġ", "the"), ("i", "n"), ("o", "n"))
 SPECIALS = ("<s>", "</s>")
@@ -31,7 +32,8 @@ class Tiny:
     """What may differ between the packages of a test.
 
     `head` is one of `matmul`, `tied`, `gemm`, `bias`, `capped`, `capped_constants`, `nbits`,
-    `pruned`, `pruned_after`, `softmax`, `input_added`.
+    `pruned`, `pruned_after`, `pruned_slice`, `pruned_nd`, `pruned_early`, `bfloat16`, `softmax`,
+    `input_added`.
     """
 
     head: str = "matmul"
@@ -41,6 +43,7 @@ class Tiny:
     attention: dict[str, Any] = field(default_factory=dict)
     poison: str = ""  # "nan" or "inf": one weight of the head
     logit_scale: float = 1.0
+    cache_type: int = TensorProto.FLOAT  # BFLOAT16: cast before and after attention
 
 
 def byte_tokenizer(
@@ -178,6 +181,10 @@ class _Builder:
             "nbits": self._nbits,
             "pruned": self._pruned,
             "pruned_after": self._pruned_after,
+            "pruned_slice": self._pruned_slice,
+            "pruned_nd": self._pruned_nd,
+            "pruned_early": self._pruned_early,
+            "bfloat16": self._bfloat16,
             "softmax": self._softmax,
             "input_added": self._input_added,
         }
@@ -205,6 +212,9 @@ class _Builder:
         for layer in range(LAYERS):
             hidden = self._attention(hidden, layer)
             hidden = self._mlp(hidden, layer)
+        if self.tiny.head == "pruned_early":  # before the norm, where no head begins
+            last = self.weight("last", np.array([-1], np.int64))
+            hidden = self.node("Gather", [hidden, last], "last_hidden", axis=1)
         return self._norm(hidden, "final_norm")
 
     def _lengths(self) -> None:
@@ -246,9 +256,17 @@ class _Builder:
                 (present, self.outputs, "total"),
             ):
                 shape = ["batch", KV_HEADS, length, HEAD_SIZE]
-                values.append(helper.make_tensor_value_info(names[-1], TensorProto.FLOAT, shape))
+                kind_of_cache = self.tiny.cache_type
+                values.append(helper.make_tensor_value_info(names[-1], kind_of_cache, shape))
         attributes = {"num_heads": HEADS, "kv_num_heads": KV_HEADS, "do_rotary": 1}
         inputs = [f"{name}_{layer}" for name in sizes]
+        if self.tiny.cache_type != TensorProto.FLOAT:
+            past = [
+                self.node("Cast", [name], f"wide_{name}", to=TensorProto.FLOAT) for name in past
+            ]
+            for name in present:
+                self.node("Cast", [f"wide_{name}"], name, to=self.tiny.cache_type)
+            present = [f"wide_{name}" for name in present]
         node = helper.make_node(
             "GroupQueryAttention",
             [*inputs, *past, "seqlens_k", "total", "cos", "sin"],
@@ -335,16 +353,45 @@ class _Builder:
 
     def _pruned(self, hidden: str) -> None:
         """Logits of the last position only, as the builder's `prune_lm_head` makes them."""
-        self.weight("last", np.array([-1], np.int64))
-        last = self.node("Gather", [hidden, "last"], "last_hidden", axis=1)
-        self._matmul(last)
+        self.weight("last", np.array(-1, np.int64))
+        self.weight("sequence_axis", np.array([1], np.int64))
+        self.node("Gather", [hidden, "last"], "last_row", axis=1)
+        self._matmul(self.node("Unsqueeze", ["last_row", "sequence_axis"], "last_hidden"))
         self._only_last()
 
     def _pruned_after(self, hidden: str) -> None:
         self.weight("last", np.array([-1], np.int64))
+        cap = self.weight("cap", np.array(4.0, np.float32))
         self.node("MatMul", [hidden, self.weight("head.weight", self._head_matrix())], "product")
-        self.node("Gather", ["product", "last"], "logits", axis=1)
+        self.node("Gather", ["product", "last"], "last_product", axis=1)
+        self.node("Div", ["last_product", cap], "logits")
         self._only_last()
+
+    def _pruned_slice(self, hidden: str) -> None:
+        """Python's `hidden[:, -1:, :]`, flattened for Gemm."""
+        for name, value in {"from": -1, "to": 2**62, "sequence_axis": 1}.items():
+            self.weight(name, np.array([value], np.int64))
+        self.node("Slice", [hidden, "from", "to", "sequence_axis"], "last_hidden")
+        self._gemm("last_hidden")
+
+    def _pruned_nd(self, hidden: str) -> None:
+        """The last position that the mask doesn't hide, of each sequence."""
+        self.node("Unsqueeze", ["lengths_less_1", "axis_1"], "last")
+        self.node("GatherND", [hidden, "last"], "last_hidden", batch_dims=1)
+        self._matmul("last_hidden")
+        shape = ["batch", self.vocabulary]
+        self.outputs[0] = helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)
+
+    def _pruned_early(self, hidden: str) -> None:
+        self._matmul(hidden)
+        self._only_last()
+
+    def _bfloat16(self, hidden: str) -> None:
+        narrow = numpy_helper.from_array(self._head_matrix().astype(BFLOAT16), "head.weight")
+        self.weights.append(narrow)
+        self.node("Cast", [hidden], "narrow", to=TensorProto.BFLOAT16)
+        self.node("MatMul", ["narrow", "head.weight"], "product")
+        self.node("Cast", ["product"], "logits", to=TensorProto.FLOAT)
 
     def _only_last(self) -> None:
         shape = ["batch", 1, self.vocabulary]

@@ -2,69 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgate.packages.attention import BIAS, PACKED
-from quantgate.packages.genai_config import GenaiConfig
-from quantgate.packages.graph import ROWS, SplitGraph
-from quantgate.packages.shape import ModelShape
+from quantgate.packages.attention import BIAS, PACKED, Attention
+from quantgate.packages.graph import ROWS
+from quantgate.packages.io_names import IoNames
+from quantgate.packages.shape import CacheInput
 from quantgate.rows import Row, Segment, Wanted
+
+if TYPE_CHECKING:
+    import onnx
 
 Feed = dict[str, Any]
 
 
 class BodyInputs:
-    """Builds feeds (name to OrtValue) for one split graph.
+    """Builds feeds (name to OrtValue) for one graph; types are those of the graph's own inputs.
 
     Args:
-        config: names of the graph's inputs.
-        graph: the split graph.
-        shape: per-layer KV shapes and types.
+        names: names of the graph's inputs.
+        body: the graph that is fed.
+        attention: how its attention is fed.
+        caches: its past inputs.
     """
 
-    def __init__(self, config: GenaiConfig, graph: SplitGraph, shape: ModelShape) -> None:
-        self._config = config
-        self._caches = shape.caches
-        self._attention = graph.attention
-        self._bias_type = tensor_dtype(graph.attention.bias_type)
+    def __init__(
+        self,
+        names: IoNames,
+        body: onnx.ModelProto,
+        attention: Attention,
+        caches: tuple[CacheInput, ...],
+    ) -> None:
+        self._names = names
+        self._caches = caches
+        self._attention = attention
         # Only what the body still takes after pruning is fed.
-        self._names = frozenset(value.name for value in graph.body.graph.input)
-        layers = range(config.layers)
-        self.past_names = [
-            name % layer for layer in layers for name in (config.past_key, config.past_value)
-        ]
-        self.present_names = [
-            name % layer for layer in layers for name in (config.present_key, config.present_value)
-        ]
-        has_cache = all(name in self._names for name in self.past_names)
-        self.keeps_prefix = graph.attention.keeps_prefix and has_cache
-        self.cost = shape.cost
+        self._types = {
+            value.name: int(value.type.tensor_type.elem_type) for value in body.graph.input
+        }
+        self.past_names = [cache.name for cache in caches]
+        self.present_names = [cache.present for cache in caches]
+        self.keeps_prefix = attention.keeps_prefix and bool(caches)
 
     def row(self, row: Row, prefix: int, past: Mapping[str, Any] | None) -> Feed:
         """Feed for one row behind `prefix` kept tokens whose cache is `past`."""
-        ids = np.array([row.ids], dtype=np.int64)
+        packed = self._attention.packs and not (row.is_chain and self._attention.switched)
+        # Where positions are read behind a cache only, there is one: a token that nobody sees.
+        unseen = int(packed and not prefix and self._attention.needs_past)
+        behind = prefix + unseen
         arrays = {
-            self._config.input_ids: ids,
-            self._config.attention_mask: np.ones((1, prefix + ids.shape[1]), dtype=np.int64),
-            self._attention.positions: np.array([row.positions], dtype=np.int64),
-            ROWS: np.array([want.offset for want in row.wanted], dtype=np.int64),
+            **self._sequence(row.ids, row.positions, behind),
+            ROWS: np.array([want.offset for want in row.wanted]),
+            PACKED: np.array(packed),
+            BIAS: np.zeros((1, 1, 1, 1), dtype=np.float32),
         }
-        if self._attention.packs:
-            arrays |= self._tree(row, prefix)
+        if packed:
+            bias = row_bias(row.segments, len(row.ids), behind)
+            bias[:, :unseen] = -np.inf
+            arrays[BIAS] = bias[None, None]
+        if unseen:
+            arrays |= {cache.name: cache.blank(1, unseen) for cache in self._caches}
         return self._feed(arrays, past)
 
-    def _tree(self, row: Row, prefix: int) -> dict[str, NDArray[Any]]:
-        """Bias and switch; a chain needs no bias where it can be left out."""
-        packed = not (row.is_chain and self._attention.switched)
-        if packed:
-            bias = row_bias(row.segments, len(row.ids), prefix).astype(self._bias_type)
-        else:
-            bias = np.zeros((1, 1), dtype=self._bias_type)
-        return {BIAS: bias[None, None], PACKED: np.array(packed)}
+    def chain(self, ids: Sequence[int], behind: int, past: Mapping[str, Any] | None) -> Feed:
+        """Feed for tokens that follow `behind` others, for a graph that yields one row of them."""
+        positions = range(behind, behind + len(ids))
+        return self._feed(self._sequence(ids, positions, behind), past)
+
+    def _sequence(
+        self, ids: Sequence[int], positions: Sequence[int], behind: int
+    ) -> dict[str, NDArray[Any]]:
+        """Ids, mask and positions of one sequence."""
+        return {
+            self._names.input_ids: np.array([ids]),
+            self._names.attention_mask: np.ones((1, behind + len(ids))),
+            self._attention.positions: np.array([positions]),
+        }
 
     def prefix(self, ids: tuple[int, ...]) -> Feed:
         """Feed for computing a prefix alone; its last row is asked for, because one must be."""
@@ -84,21 +101,21 @@ class BodyInputs:
             number * width + want.offset for number, row in enumerate(rows) for want in row.wanted
         ]
         arrays = {
-            self._config.input_ids: ids,
-            self._config.attention_mask: mask,
+            self._names.input_ids: ids,
+            self._names.attention_mask: mask,
             self._attention.positions: np.broadcast_to(np.arange(width), ids.shape),
-            ROWS: np.array(wanted, dtype=np.int64),
+            ROWS: np.array(wanted),
         }
         return self._feed(arrays, None)
 
     def _feed(self, arrays: Mapping[str, NDArray[Any]], past: Mapping[str, Any] | None) -> Feed:
         """The arrays that the body takes, with the kept cache or an empty one."""
-        batch = len(arrays[self._config.input_ids])
-        empty = {} if past else {cache.name: cache.empty(batch) for cache in self._caches}
+        batch = len(arrays[self._names.input_ids])
+        empty = {} if past else {cache.name: cache.blank(batch) for cache in self._caches}
         feed = {
-            name: ort_value(array)
-            for name, array in {**arrays, **empty}.items()
-            if name in self._names
+            name: ort_value(array, self._types[name])
+            for name, array in {**empty, **arrays}.items()
+            if name in self._types
         }
         return {**feed, **(past or {})}
 
@@ -120,16 +137,14 @@ def row_bias(segments: tuple[Segment, ...], width: int, prefix: int) -> NDArray[
     return bias
 
 
-def ort_value(array: NDArray[Any]) -> Any:
-    """Wrap an array for ONNX Runtime."""
+def ort_value(array: NDArray[Any], element_type: int) -> Any:
+    """Wrap an array for ONNX Runtime as a tensor of an `onnx.TensorProto.DataType`."""
     import onnxruntime
+    from onnx import TensorProto, helper
 
-    return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
-
-
-def tensor_dtype(data_type: int) -> np.dtype[Any]:
-    """NumPy type of an `onnx.TensorProto.DataType`."""
-    from onnx import helper
-
-    dtype: np.dtype[Any] = np.dtype(helper.tensor_dtype_to_np_dtype(data_type))
-    return dtype
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(element_type))
+    typed = np.asarray(array, dtype=dtype, order="C")
+    if element_type == TensorProto.BFLOAT16:  # a type that NumPy doesn't have itself
+        wrap = onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type
+        return wrap(typed.view(np.uint16), element_type)
+    return onnxruntime.OrtValue.ortvalue_from_numpy(typed)

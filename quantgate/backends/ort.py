@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from quantgate.backends.base import FloatArray, ScoredBlock, out_of_memory, usable_cores
+from quantgate.backends.base import (
+    FloatArray,
+    Head,
+    IdentityHead,
+    ScoredBlock,
+    usable_cores,
+)
 from quantgate.backends.blocks import in_blocks
-from quantgate.backends.feeds import BodyInputs, Feed
+from quantgate.backends.feeds import BodyInputs
+from quantgate.backends.ort_body import Body, hidden_rows, stepwise_logits
+from quantgate.backends.ort_options import OrtOptions
 from quantgate.backends.ort_session import make_session, require_provider
 from quantgate.errors import InvalidMeasurement
-from quantgate.packages.graph import HIDDEN_ROWS, split
+from quantgate.packages.accuracy_level import with_accuracy_level
+from quantgate.packages.attention import wire_attention
+from quantgate.packages.genai_config import CONFIG_NAME
+from quantgate.packages.graph import SplitGraph, split
+from quantgate.packages.head import needs_steps
+from quantgate.packages.io_names import require_io_names
 from quantgate.packages.package import OnnxPackage
 from quantgate.packages.shape import read_shape
 from quantgate.plan import Group, PlanLimits
@@ -51,67 +65,110 @@ class OrtHead:
 class OrtBackend:
     """A decoder package on one execution provider; body and head load when first used.
 
+    A graph that yields logits of its last token only, for reasons that `packages.head` can't
+    undo, isn't split: it is run step by step, and its logits are kept in place of hidden rows.
+
     Args:
         package: a checked package.
         provider: slug of the execution provider; it is attached or loading fails.
         threads: intra-op threads; 0 takes the cores this process may run on.
         packing: let rows carry token trees where the graph allows it.
+        accuracy_level: of every MatMulNBits, 0 to 4; None leaves what the package says.
+        session_options: what `ort_options` lets through, by name.
+        provider_options: likewise.
 
     Raises:
-        InvalidMeasurement: `provider-unavailable`, or `head-not-found` where the graph can't be
-            split.
+        UsageFault: an option isn't allowed, or the configuration doesn't name the graph's inputs.
+        InvalidMeasurement: `provider-unavailable`, or `head-not-found` where the logits aren't
+            computed by a head.
     """
 
     def __init__(
-        self, package: OnnxPackage, *, provider: str = "cpu", threads: int = 0, packing: bool = True
+        self,
+        package: OnnxPackage,
+        *,
+        provider: str = "cpu",
+        threads: int = 0,
+        packing: bool = True,
+        accuracy_level: int | None = None,
+        session_options: Mapping[str, str] | None = None,
+        provider_options: Mapping[str, str] | None = None,
     ) -> None:
-        config = package.config
         self._package = package
         self._provider = provider
         self._threads = threads or usable_cores()
+        self._options = OrtOptions(session_options or {}, provider_options or {})
+        self._accuracy_level = accuracy_level
         self._provider_name = require_provider(provider)
-        self._graph = split(
-            package.graph, logits=config.logits, position_ids=config.position_ids, packing=packing
-        )
-        self._kept: tuple[tuple[int, ...], dict[str, Any]] | None = None
-        self._inputs = BodyInputs(config, self._graph, read_shape(package, self._graph.body))
+        self._split: SplitGraph | None = None
+        self._engines: tempfile.TemporaryDirectory[str] | None = None
+        self._open(packing)
 
-    @cached_property
+    def _open(self, packing: bool) -> None:
+        package, config = self._package, self._package.config
+        names = config.names
+        require_io_names(names, config.layers, package.graph.graph, package.folder / CONFIG_NAME)
+        graph = package.graph
+        if self._accuracy_level is not None:
+            graph = with_accuracy_level(graph, self._accuracy_level)
+        if needs_steps(graph.graph, names.logits):
+            body, attention = graph, wire_attention(graph.graph, names.position_ids, packing=False)
+        else:
+            self._split = split(
+                graph,
+                logits=names.logits,
+                position_ids=names.position_ids,
+                input_ids=names.input_ids,
+                packing=packing,
+            )
+            body, attention = self._split.body, self._split.attention
+        shape = read_shape(package, body)
+        self._attention, self._cost = attention, shape.cost
+        inputs = BodyInputs(names, body, attention, shape.caches)
+        where = f"{package.folder} on {self._provider}"
+        self._body = Body(lambda: self._load(body), inputs, where)
+
+    @property
     def identity(self) -> Mapping[str, Any]:
-        """Digest of the package, provider attached, options and runtime version."""
+        """Digest of the package, provider attached, options and runtime version.
+
+        Raises:
+            InvalidMeasurement: `files-changed` where the package isn't the one that was opened.
+        """
         import onnxruntime
 
-        return {
+        found = {
             "backend": "ort",
             "package": self._package.digest,
             "provider": self._provider_name,
             "threads": self._threads,
-            "packing": self._graph.attention.packs,
+            "packing": self._attention.packs,
             "onnxruntime": onnxruntime.__version__,
         }
+        given = {
+            "accuracy_level": self._accuracy_level,
+            "session_options": dict(self._options.session) or None,
+            "provider_options": dict(self._options.provider) or None,
+        }
+        self._package.require_unchanged()
+        return found | {name: value for name, value in given.items() if value is not None}
 
     @property
     def limits(self) -> PlanLimits:
         """Packing as the graph allows, context as the package says."""
         return PlanLimits(
-            packs=self._graph.attention.packs,
-            keeps_prefix=self._inputs.keeps_prefix,
+            packs=self._attention.packs,
+            keeps_prefix=self._body.inputs.keeps_prefix,
             context=self._package.config.context_length,
-            cost=self._inputs.cost,
+            cost=self._cost,
         )
 
     @cached_property
-    def head(self) -> OrtHead:
+    def head(self) -> Head:
         """The head alone; loading it doesn't load the body."""
-        return OrtHead(self._load(self._graph.head), self._package.config.vocab_size)
-
-    @cached_property
-    def _body(self) -> Any:
-        return self._load(self._graph.body)
-
-    def _load(self, graph: onnx.ModelProto) -> Any:
-        folder = self._package.config.model_path.parent
-        return make_session(graph, folder, provider=self._provider, threads=self._threads)
+        if self._split is None:
+            return IdentityHead()
+        return OrtHead(self._load(self._split.head), self._package.config.vocab_size)
 
     def score(self, batch: Group) -> Iterator[ScoredBlock]:
         """Yield the wanted rows of `batch` in blocks of at most `BLOCK_ROWS`.
@@ -119,44 +176,38 @@ class OrtBackend:
         Raises:
             InvalidMeasurement: `logits-shape`, `out-of-memory` or `run-failed`.
         """
-        return in_blocks(self._hidden(batch), self.head)
+        if self._split is None:
+            rows = stepwise_logits(self._body, batch, self._package.config.logits)
+        else:
+            rows = hidden_rows(self._body, batch)
+        return in_blocks(rows, self.head)
 
-    def _hidden(self, batch: Group) -> Iterator[FloatArray]:
-        """Wanted hidden rows `[n, H]`, a run at a time."""
-        if batch.padded:
-            yield self._run(self._inputs.padded(batch.rows))
-            return
-        kept = self._prefix(batch.prefix) if batch.prefix else None
-        for row in batch.rows:
-            yield self._run(self._inputs.row(row, len(batch.prefix), kept))
+    def _load(self, graph: onnx.ModelProto) -> Any:
+        """A session of `graph`, with proof that it was made of the files that were hashed."""
+        session = make_session(
+            graph,
+            self._package.config.model_path.parent,
+            provider=self._provider,
+            threads=self._threads,
+            options=self._options,
+            engines=self._engine_folder(),
+        )
+        self._package.require_unchanged()
+        return session
 
-    def _run(self, feed: Feed) -> FloatArray:
-        (hidden,) = self._call([HIDDEN_ROWS], feed)
-        rows: FloatArray = hidden.numpy()
-        return rows
-
-    def _prefix(self, ids: tuple[int, ...]) -> dict[str, Any]:
-        """KV cache of a prefix as the body's past inputs, computed unless it is the last one."""
-        if self._kept is None or self._kept[0] != ids:
-            self._kept = None  # the old cache goes before the new one is made
-            names = self._inputs.present_names
-            values = self._call(names, self._inputs.prefix(ids))
-            self._kept = ids, dict(zip(self._inputs.past_names, values, strict=True))
-        return self._kept[1]
-
-    def _call(self, outputs: list[str], feed: Feed) -> list[Any]:
-        try:
-            return list(self._body.run_with_ort_values(outputs, feed))
-        except Exception as error:  # noqa: BLE001  the runtime raises many types of its own
-            raise InvalidMeasurement(
-                "out-of-memory" if out_of_memory(error) else "run-failed",
-                need=f"{self._package.folder} to run on {self._provider}",
-                found=f"{type(error).__name__}: {error}",
-                fix=f"check the package with: quantgate inspect {self._package.folder}",
-            ) from None
+    def _engine_folder(self) -> Path | None:
+        """A new folder for the engines of this package, if its provider is to keep any."""
+        if not self._options.caches_engines:
+            return None
+        if self._engines is None:
+            prefix = f"quantgate-{self._package.digest[:20]}-"
+            self._engines = tempfile.TemporaryDirectory(prefix=prefix)
+        return Path(self._engines.name)
 
     def close(self) -> None:
-        """Drop both sessions; ONNX Runtime frees their memory with the last reference."""
-        self._kept = None
-        self.__dict__.pop("_body", None)
+        """Drop both sessions and what they kept."""
+        self._body.close()
         self.__dict__.pop("head", None)
+        if self._engines is not None:
+            self._engines.cleanup()
+            self._engines = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quantgate.backends.load_faults import load_fault
+from quantgate.backends.ort_options import OrtOptions, provider_options
 from quantgate.errors import InvalidMeasurement
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ PROVIDERS = {
     "dml": "DmlExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
     "rocm": "ROCMExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
     "webgpu": "WebGpuExecutionProvider",
 }
 
@@ -40,37 +43,52 @@ def require_provider(provider: str) -> str:
     return name
 
 
-def make_session(model: onnx.ModelProto, folder: Path, *, provider: str, threads: int) -> Any:
+def make_session(
+    model: onnx.ModelProto,
+    folder: Path,
+    *,
+    provider: str,
+    threads: int,
+    options: OrtOptions | None = None,
+    engines: Path | None = None,
+) -> Any:
     """Load `model`, whose external data lies in `folder`.
+
+    Args:
+        options: session and provider options.
+        engines: an empty folder for engines that the provider compiles and keeps.
 
     Raises:
         InvalidMeasurement: `provider-unavailable`; `provider-not-attached` where the session
-            landed elsewhere than asked; `load-failed` with the runtime's own words.
+            landed elsewhere than asked; `opset-unsupported`, `type-unsupported` or `load-failed`
+            with the runtime's own words.
     """
     import onnxruntime
 
+    asked = options or OrtOptions()
     name = require_provider(provider)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry(
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 3
+    settings.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(folder)
     )
     # Body, head and NumPy take turns on the same cores; a pool that spins after its run would
     # take half of them from the next (1.6 times on a small model with two threads).
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    settings.add_session_config_entry("session.force_spinning_stop", "1")
     if provider != "cpu":
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    asked.apply(settings)
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[name])
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(),
+            settings,
+            providers=[name],
+            provider_options=[provider_options(asked.provider, engines)],
+        )
     except Exception as error:  # noqa: BLE001  the runtime raises many types of its own
-        raise InvalidMeasurement(
-            "load-failed",
-            need=f"{folder} to load on {name}",
-            found=f"{type(error).__name__}: {error}",
-            fix="check the package with: quantgate inspect " + str(folder),
-        ) from None
+        raise load_fault(error, model, folder, name) from None
     require_attached(session.get_providers(), name)
     return session
 

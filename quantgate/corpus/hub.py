@@ -1,4 +1,6 @@
-"""Data sets of the Hugging Face hub: pinned revisions, from the local cache unless allowed.
+"""Data sets and models of the Hugging Face hub: pinned revisions, from the local cache.
+
+The network is used only where it is allowed.
 
 A location is `hub:<dataset id>[:<config>[:<split>]]@<commit>`. The files come with
 `huggingface_hub`, which addresses its cache by commit; rows are read by `datasets`, from the cache
@@ -31,7 +33,7 @@ _TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True, slots=True)
 class HubLocation:
-    """A revision of a data set on the hub; `revision` is a commit of 40 hexadecimal digits."""
+    """A revision of a data set or model on the hub, a commit of 40 hexadecimal digits."""
 
     dataset: str
     config: str | None
@@ -56,7 +58,7 @@ def parse_location(location: str) -> HubLocation:
     return HubLocation(match["id"], match["config"], match["split"], match["revision"])
 
 
-def fetch(location: HubLocation, patterns: Sequence[str]) -> Path:
+def fetch(location: HubLocation, patterns: Sequence[str], *, kind: str = "dataset") -> Path:
     """Return the folder of a revision's files, from the cache or, if allowed, from the hub.
 
     The network is used only where `HF_HUB_OFFLINE` says 0 in so many words. Whether every file
@@ -64,7 +66,8 @@ def fetch(location: HubLocation, patterns: Sequence[str]) -> Path:
 
     Args:
         location: what to fetch.
-        patterns: the files wanted, as globs relative to the data set's root.
+        patterns: the files wanted, as globs relative to the repository's root.
+        kind: `dataset` or `model`.
 
     Raises:
         UsageFault: the revision is neither in the cache nor to be had.
@@ -76,7 +79,7 @@ def fetch(location: HubLocation, patterns: Sequence[str]) -> Path:
         return Path(
             snapshot_download(
                 location.dataset,
-                repo_type="dataset",
+                repo_type=kind,
                 revision=location.revision,
                 allow_patterns=list(patterns),
                 local_files_only=offline,

@@ -15,10 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantgate.corpus.files import EMBEDDED, DataFile, digest_of
-from quantgate.corpus.hub import PREFIX, fetch, parse_location
-from quantgate.corpus.mmlu_csv import csv_files, csv_root, parse_csv
-from quantgate.corpus.mmlu_hub import ALL, hub_configs, parse_hub
+from quantgate.corpus.files import digest_of
+from quantgate.corpus.mmlu_pro import PADDING
+from quantgate.corpus.mmlu_tables import MmluTables, read_tables
 from quantgate.corpus.questions import Question, listed, repeated
 from quantgate.errors import UsageFault
 
@@ -38,6 +37,9 @@ class MmluCorpus:
         files_digest: SHA-256 over the bytes of all files read, before any selection; a pin names
             it.
         notes: findings that change no figure, in words.
+        common: MMLU-Pro's validation rows of all subjects, in file order, whatever the selection;
+            none in MMLU's own layouts.
+        categorized: whether the subjects are MMLU's, which have categories.
     """
 
     source: str
@@ -46,6 +48,8 @@ class MmluCorpus:
     digest: str
     files_digest: str
     notes: tuple[str, ...]
+    common: tuple[Question, ...] = ()
+    categorized: bool = True
 
     def __post_init__(self) -> None:
         twice = [
@@ -67,24 +71,25 @@ class MmluCorpus:
         Raises:
             UsageFault: the subject's dev file has fewer rows.
         """
-        shots = self.shots.get(subject, ())
+        return self._first(self.shots.get(subject, ()), k, subject)
+
+    def common_shots(self, k: int) -> tuple[Question, ...]:
+        """Return the first `k` shots that are the same for every subject.
+
+        Raises:
+            UsageFault: there are fewer; in MMLU's own layouts there are none.
+        """
+        return self._first(self.common, k, "MMLU-Pro's validation split")
+
+    def _first(self, shots: tuple[Question, ...], k: int, whose: str) -> tuple[Question, ...]:
         if len(shots) < k:
             raise UsageFault(
                 "mmlu-shots",
-                need=f"{k} dev rows of {subject} in {self.source}",
+                need=f"{k} dev rows of {whose} in {self.source}",
                 found=f"{len(shots)} rows" if shots else "no dev file, or no rows in it",
                 fix=f"complete the dev file, or set tasks.mmlu.shots to {len(shots)} or fewer",
             )
         return shots[:k]
-
-
-@dataclass(frozen=True, slots=True)
-class _Tables:
-    """All that a location has: questions by subject and split, and the files' bytes."""
-
-    tests: Mapping[str, tuple[Question, ...]]
-    shots: Mapping[str, tuple[Question, ...]]
-    files: Sequence[DataFile]
 
 
 def read_mmlu(
@@ -93,8 +98,9 @@ def read_mmlu(
     """Read MMLU's questions and shots.
 
     Args:
-        location: `embedded`; a folder, in the authors' layout (CSV) or the hub's (parquet); or
-            `hub:<dataset id>[:<config>]@<commit>`.
+        location: `embedded`; a folder, in the authors' layout (CSV), the hub's or MMLU-Pro's
+            (parquet); or `hub:<dataset id>[:<config>]@<commit>`, where the config `data` stands for
+            MMLU-Pro's layout and is the default of data sets of that name.
         base: the folder relative paths start from.
         subjects: the subjects wanted; none means all.
         limit: take the first so many questions of each subject.
@@ -105,7 +111,7 @@ def read_mmlu(
     """
     if limit is not None and limit < 1:
         raise _nothing(f"a limit of {limit} questions per subject", "a limit from 1")
-    tables = _tables(location, base)
+    tables = read_tables(location, base)
     chosen = _chosen(tables, subjects, location)
     questions = tuple(q for subject in chosen for q in tables.tests[subject][:limit])
     shots = {subject: tables.shots.get(subject, ()) for subject in chosen}
@@ -113,48 +119,15 @@ def read_mmlu(
         source=location,
         shots=shots,
         questions=questions,
-        digest=_digest(questions, shots),
+        digest=_digest(questions, shots, tables.common),
         files_digest=digest_of(tables.files),
-        notes=_notes(questions, tables.files),
+        notes=_notes(questions, tables),
+        common=tables.common,
+        categorized=tables.categorized,
     )
 
 
-def _tables(location: str, base: Path) -> _Tables:
-    if location.startswith(PREFIX):
-        hub = parse_location(location)
-        configs = [hub.config or ALL]
-        patterns = [f"{configs[0]}/{split}-*.parquet" for split in ("dev", "test")]
-        return _hub_tables(fetch(hub, patterns), configs)
-    folder = EMBEDDED / "mmlu" if location == "embedded" else base / location
-    if (root := csv_root(folder)) is not None:
-        return _csv_tables(root)
-    if configs := hub_configs(folder):
-        return _hub_tables(folder, configs)
-    raise UsageFault(
-        "data-missing",
-        need="MMLU: a folder with test/<subject>_test.csv and dev/<subject>_dev.csv, or with "
-        "<config>/test-*.parquet",
-        found=f"{folder}: " + ("neither" if folder.is_dir() else "no such folder"),
-        fix="name another location in quantgate.toml [data] mmlu, or with --gate-data-dir",
-    )
-
-
-def _csv_tables(root: Path) -> _Tables:
-    tests, shots = csv_files(root, "test"), csv_files(root, "dev")
-    return _Tables(
-        tests={subject: parse_csv(subject, file) for subject, file in tests.items()},
-        shots={subject: parse_csv(subject, file) for subject, file in shots.items()},
-        files=[*tests.values(), *shots.values()],
-    )
-
-
-def _hub_tables(folder: Path, configs: list[str]) -> _Tables:
-    tests, test_files = parse_hub(folder, configs, "test")
-    shots, dev_files = parse_hub(folder, configs, "dev")
-    return _Tables(tests, shots, [*test_files, *dev_files])
-
-
-def _chosen(tables: _Tables, subjects: Sequence[str], location: str) -> list[str]:
+def _chosen(tables: MmluTables, subjects: Sequence[str], location: str) -> list[str]:
     known = sorted(subject for subject, rows in tables.tests.items() if rows)
     empty = sorted({*tables.tests, *tables.shots} - set(known))
     if empty:
@@ -184,11 +157,17 @@ def _nothing(found: str, need: str) -> UsageFault:
     )
 
 
-def _digest(questions: Sequence[Question], shots: Mapping[str, Sequence[Question]]) -> str:
-    content = {
+def _digest(
+    questions: Sequence[Question],
+    shots: Mapping[str, Sequence[Question]],
+    common: Sequence[Question],
+) -> str:
+    content: dict[str, object] = {
         "questions": [_canonical(question) for question in questions],
         "shots": {subject: [_canonical(shot) for shot in rows] for subject, rows in shots.items()},
     }
+    if common:
+        content["common"] = [_canonical(shot) for shot in common]
     text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
@@ -197,15 +176,21 @@ def _canonical(question: Question) -> list[object]:
     return [question.id, question.text, list(question.options), question.answer]
 
 
-def _notes(questions: Sequence[Question], files: Sequence[DataFile]) -> tuple[str, ...]:
+def _notes(questions: Sequence[Question], tables: MmluTables) -> tuple[str, ...]:
     counts = {
         "repeated questions": repeated(questions),
         "questions with duplicate options": sum(
             len(set(q.options)) < len(q.options) for q in questions
         ),
     }
+    if not tables.categorized:
+        counts[f"questions with an option {PADDING!r}"] = sum(
+            PADDING in q.options for q in questions
+        )
     found = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    marked = [file.name for file in files if file.has_mark and not file.name.endswith(".parquet")]
+    marked = [
+        file.name for file in tables.files if file.has_mark and not file.name.endswith(".parquet")
+    ]
     notes = [f"{found}: kept and counted"] if found else []
     if marked:
         notes.append(f"byte order mark left out of {listed(marked)}")

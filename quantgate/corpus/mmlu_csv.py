@@ -17,6 +17,7 @@ from quantgate.corpus.questions import LETTERS, Question, Row, to_questions
 from quantgate.errors import UsageFault
 
 _COLUMNS: Final = 6
+_ANSWERS: Final = {letter: number for number, letter in enumerate(LETTERS[: _COLUMNS - 2])}
 
 
 def csv_root(folder: Path) -> Path | None:
@@ -61,7 +62,7 @@ def parse_csv(subject: str, file: DataFile) -> tuple[Question, ...]:
         Row(
             text=fields[0],
             options=tuple(fields[1:-1]),
-            answer=LETTERS.index(fields[-1]) if fields[-1] in [*LETTERS] else None,
+            answer=_ANSWERS.get(fields[-1]),
             where=f"row {index} (line {line})",
         )
         for index, (line, fields) in enumerate(_records(file))

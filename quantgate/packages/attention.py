@@ -21,8 +21,11 @@ PACKED = "quantgate_packed"
 
 GROUPED = "GroupQueryAttention"
 MULTI_HEAD = "MultiHeadAttention"
+COMBINED = "Attention"
 GQA_POSITION_IDS, GQA_ATTENTION_BIAS = 9, 10
 MHA_ATTENTION_BIAS = 5
+COMBINED_PAST = 4
+CACHE_RANK = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Attention:
         positions: name of the input that takes position ids, or "" without one.
         bias_type: `onnx.TensorProto.DataType` of the bias.
         switched: `PACKED`, a boolean, says whether bias and positions are read at all.
+        needs_past: positions are read behind a cache only. ONNX Runtime's GroupQueryAttention
+            counts from 0 where there is none, whatever `position_ids` says (1.31).
     """
 
     packs: bool
@@ -42,6 +47,7 @@ class Attention:
     positions: str
     bias_type: int
     switched: bool
+    needs_past: bool = False
 
 
 def attention_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
@@ -74,6 +80,7 @@ def wire_attention(graph: onnx.GraphProto, position_ids: str, *, packing: bool) 
             positions=POSITIONS if rotary else own,
             bias_type=bias_type,
             switched=True,
+            needs_past=rotary,
         )
     if packing and kinds == {MULTI_HEAD} and own:
         for node in nodes:
@@ -83,14 +90,26 @@ def wire_attention(graph: onnx.GraphProto, position_ids: str, *, packing: bool) 
             packs=True, keeps_prefix=True, positions=own, bias_type=bias_type, switched=False
         )
     # The builder's mask for MultiHeadAttention can't be expanded for several tokens behind a
-    # cache; only our own bias can.
+    # cache; only our own bias can. Of plain operators nobody knows.
     return Attention(
         packs=False,
-        keeps_prefix=kinds == {GROUPED},
+        keeps_prefix=bool(nodes) and all(map(_follows_cache, nodes)),
         positions=own,
         bias_type=bias_type,
         switched=False,
     )
+
+
+def _follows_cache(node: onnx.NodeProto) -> bool:
+    """Whether several tokens may follow a cache and each sees those before it.
+
+    ONNX has an Attention of its own, whose inputs are others.
+    """
+    if node.op_type == COMBINED and node.domain == "com.microsoft":
+        past = list(node.input[COMBINED_PAST : COMBINED_PAST + 1])
+        causal = int_attribute(node, "unidirectional")
+        return bool(causal and any(past) and not int_attribute(node, "past_present_share_buffer"))
+    return node.op_type == GROUPED
 
 
 def _takes_tree(node: onnx.NodeProto) -> bool:
@@ -139,13 +158,16 @@ def _add_bias_input(graph: onnx.GraphProto, bias_type: int) -> None:
 
 
 def _cache_type(graph: onnx.GraphProto) -> int:
-    """Element type of attention: the KV cache's, or float32 where that is quantized or absent."""
+    """Element type of attention: the KV cache's, or float32 where that is quantized or absent.
+
+    Of all inputs only caches have four dimensions or more.
+    """
     from onnx import TensorProto
 
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16}
     for value in graph.input:
         element_type = int(value.type.tensor_type.elem_type)
-        if "past" in value.name and element_type in floats:
+        if len(value.type.tensor_type.shape.dim) >= CACHE_RANK and element_type in floats:
             return element_type
     return int(TensorProto.FLOAT)
 

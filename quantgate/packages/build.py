@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from quantgate.cases import BuildRecipe, Package
+from quantgate.corpus.hub import fetch, parse_location
 from quantgate.errors import InvalidMeasurement, UsageFault
 from quantgate.packages.tokenizer import refuse_remote_code
 from quantgate.storage import canonical_json, sha256_bytes, sha256_file, staged_directory
@@ -33,17 +34,22 @@ BUILDER_PACKAGES = (
     "transformers",
 )
 LOG_TAIL = 2000
+# What a package or a Hugging Face model consists of; pickled weights are never fetched.
+MODEL_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors", "*.onnx*", "*.data")
 
 
 def package_folder(package: Package, cache: Path) -> Path:
     """Folder of `package`: its own, or where its recipe's content puts it in `cache`.
 
     Raises:
-        UsageFault: `not-a-model` or `pickled-weights` for a recipe's source.
+        UsageFault: `not-a-model` or `pickled-weights` for a recipe's source; a hub revision that
+            is neither in the local cache nor to be had.
     """
-    if package.recipe is None:
-        assert package.path is not None  # noqa: S101  Package holds one of the two
+    if package.path is not None:
         return package.path
+    if package.hub is not None:
+        return fetch(parse_location(package.hub), MODEL_FILES, kind="model")
+    assert package.recipe is not None  # noqa: S101  Package holds one of the three
     recipe = package.recipe
     return cache / "packages" / f"{recipe.precision}-{recipe_digest(recipe)[:20]}"
 

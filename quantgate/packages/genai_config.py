@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from quantgate.errors import UsageFault
+from quantgate.packages.io_names import IoNames, read_io_names
 from quantgate.packages.paths import contained_file
 from quantgate.packages.strict_json import read_json_object
 
@@ -20,7 +21,13 @@ FORBIDDEN_KEYS = frozenset(
 class GenaiConfig:
     """The facts of a decoder package that scoring needs.
 
-    `past_*` and `present_*` are name templates with `%d` for the layer.
+    Attributes:
+        context_length: longest sequence in tokens.
+        vocab_size: ids that the model knows; its logits may be wider.
+        layers: number of decoder layers.
+        head_size: of one KV head; 0 where the configuration doesn't tell.
+        eos_ids: ids that end a text.
+        names: of inputs and outputs.
     """
 
     model_type: str
@@ -30,14 +37,17 @@ class GenaiConfig:
     layers: int
     head_size: int
     eos_ids: tuple[int, ...]
-    input_ids: str
-    attention_mask: str
-    position_ids: str
-    past_key: str
-    past_value: str
-    present_key: str
-    present_value: str
-    logits: str
+    names: IoNames
+
+    @property
+    def logits(self) -> str:
+        """Name of the logits output."""
+        return self.names.logits
+
+    @property
+    def position_ids(self) -> str:
+        """Name of the position input, if the graph has one."""
+        return self.names.position_ids
 
 
 def read_genai_config(folder: Path) -> GenaiConfig:
@@ -45,7 +55,7 @@ def read_genai_config(folder: Path) -> GenaiConfig:
 
     Raises:
         UsageFault: `not-a-package`, `json-invalid`, `path-escapes`, `unsafe-config`,
-            `config-incomplete` or `layout-unsupported`.
+            `config-incomplete`, `token-id-range` or `layout-unsupported`.
         InvalidMeasurement: `file-missing` where the graph that it names isn't there.
     """
     path = folder / CONFIG_NAME
@@ -73,10 +83,9 @@ def read_genai_config(folder: Path) -> GenaiConfig:
 def _decoder_config(
     folder: Path, path: Path, model: dict[str, Any], decoder: dict[str, Any]
 ) -> GenaiConfig:
-    eos = model.get("eos_token_id", [])
+    names = read_io_names(decoder.get("inputs", {}), decoder.get("outputs", {}), path)
     try:
-        inputs, outputs = dict(decoder.get("inputs", {})), dict(decoder.get("outputs", {}))
-        return GenaiConfig(
+        found = GenaiConfig(
             model_type=str(model.get("type", "")),
             model_path=contained_file(
                 folder, decoder["filename"], what=f"{CONFIG_NAME} decoder.filename"
@@ -85,15 +94,8 @@ def _decoder_config(
             vocab_size=int(model["vocab_size"]),
             layers=int(decoder["num_hidden_layers"]),
             head_size=int(decoder.get("head_size", 0)),
-            eos_ids=tuple(map(int, eos)) if isinstance(eos, list) else (int(eos),),
-            input_ids=inputs.get("input_ids", "input_ids"),
-            attention_mask=inputs.get("attention_mask", "attention_mask"),
-            position_ids=inputs.get("position_ids", "position_ids"),
-            past_key=inputs.get("past_key_names", "past_key_values.%d.key"),
-            past_value=inputs.get("past_value_names", "past_key_values.%d.value"),
-            present_key=outputs.get("present_key_names", "present.%d.key"),
-            present_value=outputs.get("present_value_names", "present.%d.value"),
-            logits=outputs.get("logits", "logits"),
+            eos_ids=_token_ids(model, "eos_token_id", path),
+            names=names,
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UsageFault(
@@ -102,6 +104,28 @@ def _decoder_config(
             found=f"{type(error).__name__}: {error}",
             fix="build the package again with the model builder",
         ) from None
+    _token_ids(model, "pad_token_id", path)
+    return found
+
+
+def _token_ids(model: dict[str, Any], key: str, path: Path) -> tuple[int, ...]:
+    """Ids under `key`, which may hold one, several or none.
+
+    Raises:
+        UsageFault: `token-id-range` for what is no id of the vocabulary.
+    """
+    value = model.get(key)
+    ids = [] if value is None else value if isinstance(value, list) else [value]
+    size = int(model["vocab_size"])
+    for number in ids:
+        if type(number) is not int or not 0 <= number < size:
+            raise UsageFault(
+                "token-id-range",
+                need=f"{path}: model.{key} within the vocabulary, 0 to {size - 1}",
+                found=repr(number)[:80],
+                fix=f"write the tokenizer's own id, or remove {key}",
+            )
+    return tuple(ids)
 
 
 def refuse_unsafe(config: Any, path: Path, trail: str = "") -> None:

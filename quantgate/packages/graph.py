@@ -3,7 +3,8 @@
 *Head*: the path from `logits` up to the matrix multiplication with the vocabulary, through the
 element-wise nodes behind it (casts, soft-capping, scaling). *Body*: all that comes before, with
 the head's input gathered at chosen rows as its output, so that vocabulary-wide work is done for
-scored rows only. The weights stay in the package's external data; both graphs point at it.
+scored rows only. Nodes by which a package keeps the last position alone fall away between the
+two. The weights stay in the package's external data; both graphs point at it.
 
 Where attention allows it (`packages.attention`), one row of the body can carry a whole token tree
 behind a kept prefix.
@@ -16,19 +17,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from quantgate.errors import InvalidMeasurement
-from quantgate.packages.attention import Attention, int_attribute, wire_attention
+from quantgate.packages.attention import Attention, wire_attention
+from quantgate.packages.head import Head, find_head
 
 if TYPE_CHECKING:
     import onnx
 
 ROWS = "quantgate_rows"
 HIDDEN_ROWS = "quantgate_hidden_rows"
-
-PROJECTIONS = frozenset({"MatMul", "MatMulNBits", "Gemm"})
-# What may stand between the projection and the logits. Add's second operand (a bias vector) and
-# the constants of soft-capping travel with the head because they are reachable from the logits.
-ELEMENTWISE = frozenset({"Cast", "Mul", "Div", "Tanh", "Add"})
+# Node that fails where the hidden rows aren't those of every position.
+EVERY_POSITION = "quantgate_every_position"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,12 @@ class SplitGraph:
 
 
 def split(
-    model: onnx.ModelProto, *, logits: str, position_ids: str, packing: bool = True
+    model: onnx.ModelProto,
+    *,
+    logits: str,
+    position_ids: str,
+    input_ids: str = "input_ids",
+    packing: bool = True,
 ) -> SplitGraph:
     """Split `model` (weights on disk) at the input of its head.
 
@@ -56,115 +59,89 @@ def split(
         model: a decoder; it is left as it was.
         logits: name of its logits output.
         position_ids: name of its position input, if it has one.
+        input_ids: name of its ids, `[batch, sequence]`.
         packing: give attention a bias input where it takes one.
 
     Raises:
         InvalidMeasurement: `head-not-found` where the logits don't come from a projection through
-            element-wise nodes only; `logits-shape` where there are logits of one position only.
+            element-wise nodes and row selections only.
     """
-    _require_every_position(model.graph, logits)
-    projection = _projection(model.graph, logits)
-    hidden = projection.input[0]
-    width, element_type = _projection_facts(model.graph, projection)
+    found = find_head(model.graph, logits)
     body = copy.deepcopy(model)
     attention = wire_attention(body.graph, position_ids, packing=packing)
-    _gather_rows(body.graph, hidden, (width, element_type), logits)
+    _gather_rows(body.graph, found, logits, input_ids)
     prune(body)
     head = copy.deepcopy(model)
-    _start_at(head.graph, hidden, (width, element_type), logits)
+    _start_at(head.graph, found, logits)
     prune(head)
     return SplitGraph(body, head, attention)
 
 
-def _require_every_position(graph: onnx.GraphProto, logits: str) -> None:
-    for value in graph.output:
-        dims = value.type.tensor_type.shape.dim
-        if value.name == logits and len(dims) == 3 and dims[1].dim_value == 1:
-            raise InvalidMeasurement(
-                "logits-shape",
-                need=f"{logits!r} with a row for every position",
-                found="rows for the last position only",
-                fix="build the package again without prune_lm_head",
-            )
-
-
-def _projection(graph: onnx.GraphProto, logits: str) -> onnx.NodeProto:
-    producers = {output: node for node in graph.node for output in node.output}
-    weights = {tensor.name for tensor in graph.initializer}
-    name = logits
-    while (node := producers.get(name)) is not None:
-        if node.op_type in PROJECTIONS:
-            return node
-        if node.op_type not in ELEMENTWISE:
-            raise _head_not_found(logits, f"a {node.op_type} node ({node.name})")
-        constants = {name for name, made in producers.items() if made.op_type == "Constant"}
-        computed = [name for name in node.input if name not in weights | constants]
-        if len(computed) != 1:
-            raise _head_not_found(logits, f"{node.name} joining {computed}")
-        name = computed[0]
-    raise _head_not_found(logits, f"{name!r}, which no node computes")
-
-
-def _head_not_found(logits: str, found: str) -> InvalidMeasurement:
-    return InvalidMeasurement(
-        "head-not-found",
-        need=f"{logits!r} computed by a MatMul, MatMulNBits or Gemm through "
-        f"{', '.join(sorted(ELEMENTWISE))} only",
-        found=found,
-        fix="export the language-model head as one projection",
-    )
-
-
-def _projection_facts(graph: onnx.GraphProto, projection: onnx.NodeProto) -> tuple[int, int]:
-    """Width H of the projection's input and its element type, read from its own weights."""
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    if projection.op_type == "MatMulNBits":
-        return int_attribute(projection, "K"), int(tensors[projection.input[2]].data_type)
-    axis = 1 if projection.op_type == "Gemm" and int_attribute(projection, "transB") else 0
-    name = projection.input[1]
-    for node in graph.node:
-        if name in node.output and node.op_type == "Transpose":
-            name, axis = node.input[0], 1 - axis
-    if name not in tensors:
-        raise _head_not_found(projection.output[0], f"{projection.name} without stored weights")
-    return int(tensors[name].dims[axis]), int(tensors[name].data_type)
-
-
-def _gather_rows(graph: onnx.GraphProto, hidden: str, facts: tuple[int, int], logits: str) -> None:
+def _gather_rows(graph: onnx.GraphProto, head: Head, logits: str, input_ids: str) -> None:
     """Replace the logits output by the rows `ROWS` of the flattened hidden states."""
     from onnx import TensorProto, helper
 
-    width, element_type = facts
-    shape = helper.make_tensor(f"{ROWS}_shape", TensorProto.INT64, [2], [-1, width])
-    graph.initializer.append(shape)
-    flat = f"{HIDDEN_ROWS}_flat"
-    graph.node.append(helper.make_node("Reshape", [hidden, shape.name], [flat], name=flat))
-    graph.node.append(
-        helper.make_node("Gather", [flat, ROWS], [HIDDEN_ROWS], name=HIDDEN_ROWS, axis=0)
-    )
+    def node(kind: str, inputs: list[str], output: str, **attributes: int) -> str:
+        graph.node.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def sizes(name: str, *values: int) -> str:
+        graph.initializer.append(
+            helper.make_tensor(name, TensorProto.INT64, [len(values)], list(values))
+        )
+        return name
+
+    # A flattened tensor no longer tells which position a row belongs to; that there is one for
+    # every id is proved before.
+    width = sizes(f"{ROWS}_width", head.width)
+    ids = node("Shape", [input_ids], f"{ROWS}_ids")
+    full = node("Concat", [ids, width], f"{ROWS}_full", axis=0)
+    every = node("Reshape", [head.hidden, full], EVERY_POSITION)
+    flat = node("Reshape", [every, sizes(f"{ROWS}_shape", -1, head.width)], f"{HIDDEN_ROWS}_flat")
+    carried = carried_type(head.element_type)
+    if carried == head.element_type:
+        node("Gather", [flat, ROWS], HIDDEN_ROWS, axis=0)
+    else:
+        rows = node("Gather", [flat, ROWS], f"{HIDDEN_ROWS}_narrow", axis=0)
+        node("Cast", [rows], HIDDEN_ROWS, to=carried)
     graph.input.append(helper.make_tensor_value_info(ROWS, TensorProto.INT64, ["n"]))
     kept = [value for value in graph.output if value.name != logits]
     del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info(HIDDEN_ROWS, element_type, ["n", width]))
+    graph.output.append(helper.make_tensor_value_info(HIDDEN_ROWS, carried, ["n", head.width]))
     graph.output.extend(kept)
 
 
-def _start_at(graph: onnx.GraphProto, hidden: str, facts: tuple[int, int], logits: str) -> None:
-    """Make `hidden` the only input of the graph and `logits` its only output, both `[n, …]`."""
+def _start_at(graph: onnx.GraphProto, head: Head, logits: str) -> None:
+    """Make hidden rows the only input of the graph and `logits` its only output, both `[n, …]`."""
     from onnx import helper
 
-    width, element_type = facts
+    carried = carried_type(head.element_type)
+    rows = HIDDEN_ROWS if carried == head.element_type else f"{HIDDEN_ROWS}_narrow"
     for node in graph.node:
-        for index, name in enumerate(node.input):
-            if name == hidden:
-                node.input[index] = HIDDEN_ROWS
+        if node.output[:1] == head.projection.output[:1]:
+            node.input[0] = rows
+        elif node.output and node.output[0] in head.selectors:
+            node.CopyFrom(helper.make_node("Identity", node.input[:1], node.output[:1]))
+    if rows != HIDDEN_ROWS:
+        cast = helper.make_node("Cast", [HIDDEN_ROWS], [rows], name=rows, to=head.element_type)
+        graph.node.insert(0, cast)
     output = next(value for value in graph.output if value.name == logits)
     vocabulary = output.type.tensor_type.shape.dim[-1].dim_value or "V"
     logits_type = output.type.tensor_type.elem_type
     del graph.input[:]
     del graph.output[:]
-    graph.input.append(helper.make_tensor_value_info(HIDDEN_ROWS, element_type, ["n", width]))
+    graph.input.append(helper.make_tensor_value_info(HIDDEN_ROWS, carried, ["n", head.width]))
     graph.output.append(helper.make_tensor_value_info(logits, logits_type, ["n", vocabulary]))
+
+
+def carried_type(element_type: int) -> int:
+    """Type in which hidden rows leave a body and enter a head.
+
+    NumPy has no bfloat16; every value of it is a float32, so nothing is lost on the way.
+    """
+    from onnx import TensorProto
+
+    return int(TensorProto.FLOAT) if element_type == TensorProto.BFLOAT16 else element_type
 
 
 def prune(model: onnx.ModelProto) -> None:

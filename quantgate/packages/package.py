@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from quantgate.packages.genai_config import CONFIG_NAME, GenaiConfig, read_genai_config
 from quantgate.packages.onnx_files import read_graph
+from quantgate.packages.stamps import Stamp, hash_stamped, require_stamp, stamps
 from quantgate.packages.tokenizer import refuse_remote_code, tokenizer_digest
 
 if TYPE_CHECKING:
@@ -21,12 +23,16 @@ class OnnxPackage:
     """A decoder package whose every file was proved to be there and inside the folder.
 
     Pickled side files (`.bin`, `.pt`, `.pkl`) are no part of it: they are never opened.
+
+    Attributes:
+        stamps: of each file, taken before its content was read for the first time.
     """
 
     folder: Path
     config: GenaiConfig
     graph: onnx.ModelProto
     external: tuple[Path, ...]
+    stamps: Mapping[Path, Stamp]
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -35,11 +41,14 @@ class OnnxPackage:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over names and contents of all files, tokenizer included."""
+        """SHA-256 over names and contents of all files, tokenizer included.
+
+        Raises:
+            InvalidMeasurement: `files-changed` where a file isn't the one that was opened.
+        """
         digest = hashlib.sha256()
         for path in sorted(self.files):
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
+            content = hash_stamped(path, self.stamps[path])
             digest.update(f"{path.relative_to(self.folder)}:{content}\n".encode())
         digest.update(self.tokenizer_digest.encode())
         return digest.hexdigest()
@@ -48,6 +57,15 @@ class OnnxPackage:
     def tokenizer_digest(self) -> str:
         """SHA-256 over the tokenizer's files."""
         return tokenizer_digest(self.folder)
+
+    def require_unchanged(self) -> None:
+        """Prove that the files are those that were opened and hashed.
+
+        Raises:
+            InvalidMeasurement: `files-changed`, naming the file.
+        """
+        for path in self.files:
+            require_stamp(path, self.stamps[path])
 
     @property
     def bytes(self) -> int:
@@ -62,7 +80,9 @@ def open_package(folder: Path) -> OnnxPackage:
         UsageFault: the folder is no package, leaves itself or asks for native code.
         InvalidMeasurement: a file is missing, short or no ONNX graph.
     """
+    before = stamps([folder / CONFIG_NAME])
     config = read_genai_config(folder)
     refuse_remote_code(folder)
+    before |= stamps([config.model_path])
     graph, external = read_graph(config.model_path)
-    return OnnxPackage(folder, config, graph, external)
+    return OnnxPackage(folder, config, graph, external, before | stamps(external))

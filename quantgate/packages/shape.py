@@ -12,24 +12,39 @@ from numpy.typing import NDArray
 from quantgate.cost_model import CostModel
 from quantgate.errors import UsageFault
 from quantgate.packages.attention import attention_nodes, int_attribute
+from quantgate.packages.io_names import cache_names
 from quantgate.packages.package import OnnxPackage
 
 if TYPE_CHECKING:
     import onnx
 
+PLAIN_LAYOUT = "[batch, kv heads, past, head size]"
+
 
 @dataclass(frozen=True, slots=True)
 class CacheInput:
-    """One past input of the body: `[batch, kv_heads, past, head_size]`."""
+    """One past input of the body.
+
+    Its shape is `[batch, kv_heads, past, head_size]`, or `[2, batch, kv_heads, past, head_size]`
+    where keys and values are `combined`.
+    """
 
     name: str
+    present: str
     kv_heads: int
     head_size: int
     dtype: np.dtype[Any]
+    combined: bool = False
 
-    def empty(self, batch: int) -> NDArray[Any]:
-        """A cache that holds nothing yet."""
-        return np.zeros((batch, self.kv_heads, 0, self.head_size), dtype=self.dtype)
+    def blank(self, batch: int, tokens: int = 0) -> NDArray[Any]:
+        """A cache of zeros; usually one that holds nothing yet."""
+        shape = (batch, self.kv_heads, tokens, self.head_size)
+        return np.zeros((2, *shape) if self.combined else shape, dtype=self.dtype)
+
+    @property
+    def token_elements(self) -> int:
+        """Elements that one token leaves in it."""
+        return self.kv_heads * self.head_size * (2 if self.combined else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,33 +63,39 @@ def read_shape(package: OnnxPackage, body: onnx.ModelProto) -> ModelShape:
     """
     inputs = {value.name: value for value in body.graph.input}
     config = package.config
-    names = [
-        name % i for i in range(config.layers) for name in (config.past_key, config.past_value)
-    ]
-    caches = tuple(_cache(inputs[name], config.head_size) for name in names if name in inputs)
+    pairs = cache_names(config.names, config.layers, body.graph)
+    combined = len(config.names.past) == 1
+    caches = tuple(
+        _cache(inputs[past], present, config.head_size, combined=combined)
+        for past, present in pairs
+    )
     linear = sum(_multiply_adds(node, body.graph) for node in body.graph.node)
     pair = sum(_attention_width(node, caches) for node in attention_nodes(package.graph.graph))
-    kept = sum(cache.kv_heads * cache.head_size for cache in caches)
+    kept = sum(cache.token_elements for cache in caches)
     return ModelShape(caches, CostModel(linear=linear, pair=pair, cache=kept))
 
 
-def _cache(value: onnx.ValueInfoProto, head_size: int) -> CacheInput:
+def _cache(
+    value: onnx.ValueInfoProto, present: str, head_size: int, *, combined: bool
+) -> CacheInput:
     from onnx import helper
 
     tensor = value.type.tensor_type
+    layout = "[2, batch, kv heads, past, head size]" if combined else PLAIN_LAYOUT
     dims = [dim.dim_value for dim in tensor.shape.dim]
+    plain = dims[1:] if combined else dims
     # The builder leaves the last dimension symbolic since 0.18; only then the configuration
     # speaks.
-    width = dims[3] or head_size if len(dims) == 4 else 0
-    if len(dims) != 4 or not dims[1] or not width:
+    width = plain[3] or head_size if len(plain) == 4 else 0
+    if len(plain) != 4 or not plain[1] or not width:
         raise UsageFault(
             "layout-unsupported",
-            need=f"{value.name} of shape [batch, kv heads, past, head size]",
+            need=f"{value.name} of shape {layout}",
             found=f"{[dim.dim_param or dim.dim_value for dim in tensor.shape.dim]}",
             fix="export with the model builder's plain decoder layout",
         )
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
-    return CacheInput(value.name, dims[1], width, dtype)
+    return CacheInput(value.name, present, plain[1], width, dtype, combined)
 
 
 def _multiply_adds(node: onnx.NodeProto, graph: onnx.GraphProto) -> int:

@@ -37,6 +37,13 @@ class Tokenizer:
             return []
         return [tuple(ids) for ids in self._tokenizer(list(texts)).input_ids]
 
+    @property
+    def start(self) -> int | None:
+        """The id that a text may follow: BOS, or else EOS; None without either."""
+        bos: int | None = self._tokenizer.bos_token_id
+        eos: int | None = self._tokenizer.eos_token_id
+        return eos if bos is None else bos
+
     def decode(self, ids: Iterable[int]) -> str:
         """Text of `ids`, for messages."""
         return str(self._tokenizer.decode(list(ids)))

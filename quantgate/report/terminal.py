@@ -19,6 +19,7 @@ _STYLES = {
     Verdict.PASS: "green",
     Verdict.REGRESSION: "bold red",
     Verdict.INVALID: "bold magenta",
+    Verdict.INCONCLUSIVE: "yellow",
     Verdict.NO_BASELINE: "yellow",
 }
 _NONE = "-"

@@ -35,6 +35,9 @@ def word(decision: Decision, measurement: Measurement | None, baseline_file: Pur
     lines = [f"{_headline(decision, score)}   [{decision.case_id}]"]
     if decision.verdict in {Verdict.REGRESSION, Verdict.PASS}:
         lines += _evidence(decision, score)
+    elif decision.verdict is Verdict.INCONCLUSIVE:
+        lines.append(f"  {decision.reason}")
+        lines.append("  -> INCONCLUSIVE: batching alone moves the figure by more than is allowed")
     elif decision.verdict is Verdict.INVALID:
         lines.append(f"  {decision.reason}")
         lines.append("  -> INVALID: the number means nothing, so it is neither good nor bad")
@@ -160,6 +163,8 @@ def _way_out(decision: Decision) -> list[str]:
     command = accept_command(decision.task)
     if decision.verdict is Verdict.NO_BASELINE:
         return [f"  store: {command}"]
+    if decision.verdict is Verdict.INCONCLUSIVE:
+        return ["  mend: raise the tolerance above the noise, or measure on more items"]
     if decision.verdict is Verdict.REGRESSION and decision.against == "reference":
         return ["  mend: quantize with less loss, or raise the limit against the reference"]
     # What isn't comparable with the baseline may have been meant; other faults have their own fix.

@@ -1,28 +1,20 @@
-"""What every task brings: items to score, how to score them, how to keep and restore results."""
+"""What every task brings: items to score, how to ask for them, how to read the answers."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from numpy.typing import NDArray
-
-from quantgate.backends.base import Backend, FloatArray, Head, Progress
+from quantgate.answers import Answers
+from quantgate.backends.base import FloatArray
 from quantgate.packages.tokenizer import Tokenizer
-from quantgate.plan import Plan
 from quantgate.requests import Request
-from quantgate.traces import Trace, TraceWriter
 
 
 class Items(Protocol):
     """A corpus as token ids."""
-
-    @property
-    def requests(self) -> Sequence[Request]:
-        """What is asked of the model."""
-        ...
 
     @property
     def contexts(self) -> Sequence[Sequence[int]]:
@@ -34,73 +26,49 @@ class Items(Protocol):
         """SHA-256 of the scored ids."""
         ...
 
+    def name(self, request: int) -> str:
+        """What a request is about, for messages."""
+        ...
 
-HIDDEN = "hidden"  # array of a trace: the head's input by corpus position
 
 ItemsT = TypeVar("ItemsT", bound=Items)
 SamplesT = TypeVar("SamplesT")
-
-
-class ReferenceRows(Protocol):
-    """Hidden rows that a reference left, by corpus position, and the head that reads them."""
-
-    @property
-    def head(self) -> Head:
-        """The reference's head."""
-        ...
-
-    def hidden(self, positions: NDArray[Any]) -> FloatArray:
-        """Rows `[k, H]` of corpus positions `[k]`."""
-        ...
+Ask = Callable[[Sequence[Request]], Answers]
 
 
 @dataclass(frozen=True, slots=True)
-class Work(Generic[ItemsT]):
-    """One scoring run.
+class KeptRows:
+    """Hidden rows that a reference left, by place `[P, H]`, and a digest of how they came to be."""
 
-    Attributes:
-        backend: the model.
-        items: what to score.
-        plan: plan of `items.requests` for this backend.
-        progress: told the tokens done.
-        reference: rows to compare with; None for a case without a reference.
-        keep: where a reference leaves its results; None for a candidate.
-    """
-
-    backend: Backend
-    items: ItemsT
-    plan: Plan
-    progress: Progress
-    reference: ReferenceRows | None = None
-    keep: TraceWriter | None = None
+    rows: FloatArray
+    digest: str
 
 
 class Task(ABC, Generic[ItemsT, SamplesT]):
-    """A corpus with its protocol, from ids to per-item results."""
+    """A corpus with its protocol, from ids to per-item results.
+
+    `compares` says that a candidate's rows with a place are held against its reference's; without
+    it, every case's are held against its own, as a reference's always are.
+    """
 
     name: str
+    compares: bool = False
 
     @property
     @abstractmethod
     def corpus_digest(self) -> str:
         """Digest of the selected corpus."""
 
-    @property
-    @abstractmethod
-    def parameters(self) -> Mapping[str, Any]:
-        """Protocol parameters, JSON-ready; part of a kept result's key."""
-
     @abstractmethod
     def encode(self, tokenizer: Tokenizer, context: int) -> ItemsT:
         """Items for a model that reads at most `context` tokens."""
 
     @abstractmethod
-    def score(self, work: Work[ItemsT]) -> SamplesT:
-        """Score all items in one pass, keeping what `restore` needs in `work.keep`."""
+    def score(self, items: ItemsT, ask: Ask, tokenizer: Tokenizer) -> SamplesT:
+        """Ask for all items, in one round or several, and read the answers.
 
-    @abstractmethod
-    def restore(self, trace: Trace) -> SamplesT:
-        """Results of an earlier run of the same content."""
+        Only one round may hold requests with a place.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +81,9 @@ class Run(Generic[ItemsT, SamplesT]):
         identity: the backend's identity.
         tokenizer: digest of the tokenizer.
         plan: digest of the plan.
-        cost: tokens requested and computed, rows, seconds.
-        trace: the kept arrays of a reference, else None.
-        kept: whether the results were found on disk.
+        cost: tokens requested and computed, rows, seconds; `kept` is 1 where all was found on disk.
+        kept_rows: what a reference leaves for its candidates, else None.
+        warnings: findings that change no figure.
     """
 
     items: ItemsT
@@ -124,5 +92,5 @@ class Run(Generic[ItemsT, SamplesT]):
     tokenizer: str
     plan: str
     cost: Mapping[str, float]
-    trace: Trace | None
-    kept: bool
+    kept_rows: KeptRows | None
+    warnings: tuple[str, ...]

@@ -1,42 +1,55 @@
-"""MMLU: log-likelihoods of the letters, decisions, and the figures made of them.
+"""MMLU: log-likelihoods of the letters and what the model writes instead, from one pass.
 
-Accuracy is over the question set fixed before the run: micro (over questions), macro (mean of the
-subjects' accuracies), per category and per subject. Standard errors are plain and clustered by
-subject. A candidate's difference to its reference is paired question by question.
+The distribution after the prompt, which every letter's request scores, also has the first token
+that greedy generation takes. Where its text is more than white space it settles the greedy answer;
+only elsewhere, and only if the greedy decision is the one asked for, a second round asks for the
+token behind it. ModelOpt's script generates two tokens and so does this; special tokens count as
+text here, so one that ends generation is an answer that begins with no letter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quantgate.answers import Answers
 from quantgate.corpus.mmlu import MmluCorpus
-from quantgate.corpus.questions import LETTERS
-from quantgate.metrics.choice import Decisions, decide_by_loglikelihood
-from quantgate.metrics.loglikelihood import token_logprobs
+from quantgate.metrics.choice import Decisions, decide_by_loglikelihood, decide_by_text
 from quantgate.packages.tokenizer import Tokenizer
-from quantgate.tasks.base import Task, Work
-from quantgate.tasks.collect import RowBlock, collect
-from quantgate.tasks.mmlu_items import MmluItem, MmluItems, MmluOptions, make_items
-from quantgate.traces import Trace
-
-FLIPS_LISTED = 200
+from quantgate.requests import Loglikelihood
+from quantgate.tasks.base import Ask, Task
+from quantgate.tasks.mmlu_items import GREEDY, MmluItem, MmluItems, MmluOptions, make_items
 
 
 @dataclass(frozen=True, slots=True)
 class MmluSamples:
-    """Log-likelihoods of the letters in nats, float64 `[questions, 4]`, in the items' order."""
+    """What a model answered, in the items' order.
+
+    Attributes:
+        loglikelihoods: of the letters in nats, float64 `[questions, options]`; NaN where a question
+            has fewer options than another.
+        texts: what greedy generation writes after each prompt; None where that takes second tokens
+            that weren't asked for.
+    """
 
     loglikelihoods: NDArray[np.float64]
+    texts: tuple[str, ...] | None
 
-    def decisions(self, items: Sequence[MmluItem]) -> Decisions:
-        """Decide each question."""
-        gold = np.array([item.question.answer for item in items])
-        return decide_by_loglikelihood(self.loglikelihoods, gold)
+    def decisions(self, items: Sequence[MmluItem], decision: str) -> Decisions:
+        """Decide each question by `loglikelihood` or `greedy`.
+
+        Raises:
+            ValueError: greedy, without the texts.
+        """
+        gold = np.array([item.question.answer for item in items], dtype=np.int64)
+        if decision != GREEDY:
+            return decide_by_loglikelihood(self.loglikelihoods, gold)
+        if self.texts is None:
+            raise ValueError("greedy answers need second tokens that weren't asked for")
+        return decide_by_text(self.texts, [item.question.letters for item in items], gold)
 
 
 class MmluTask(Task[MmluItems, MmluSamples]):
@@ -53,54 +66,40 @@ class MmluTask(Task[MmluItems, MmluSamples]):
         """Digest of the selected questions and shots."""
         return self._corpus.digest
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """Protocol parameters."""
-        return asdict(self.options)
-
     def encode(self, tokenizer: Tokenizer, context: int) -> MmluItems:
         """Prompts and letters as ids."""
         return make_items(self._corpus, self.options, tokenizer, context)
 
-    def score(self, work: Work[MmluItems]) -> MmluSamples:
-        """Score every letter of every question."""
-        totals = _Totals(work.items)
-        collect(work.backend, work.plan, work.progress, totals.consume)
-        if work.keep:
-            work.keep.save("loglikelihoods", totals.values)
-        return MmluSamples(totals.values)
+    def score(self, items: MmluItems, ask: Ask, tokenizer: Tokenizer) -> MmluSamples:
+        """Score every letter of every question, and read what the model would write."""
+        answers = ask(items.requests)
+        return MmluSamples(_matrix(items, answers), self._texts(items, answers, ask, tokenizer))
 
-    def restore(self, trace: Trace) -> MmluSamples:
-        """Log-likelihoods of an earlier run."""
-        return MmluSamples(np.array(trace.arrays["loglikelihoods"]))
-
-
-class _Totals:
-    """Sums each continuation's log-probabilities as blocks come in."""
-
-    def __init__(self, items: MmluItems) -> None:
-        self._lengths = np.array([len(item.context) for item in items.items])
-        self._targets = _targets(items)
-        self.values = np.zeros(self._targets.shape[:2])
-
-    def consume(self, block: RowBlock) -> None:
-        """Add one block's rows."""
-        item, letter = np.divmod(block.requests, len(LETTERS))
-        step = block.positions - (self._lengths[item] - 1)
-        # A row may serve a longer continuation of the same ids; only a letter's own steps count.
-        longest = self._targets.shape[2]
-        inside = (step >= 0) & (step < longest)
-        token = self._targets[item, letter, np.clip(step, 0, longest - 1)]
-        own = inside & (token >= 0)
-        logprobs = token_logprobs(block.logits, block.rows[own], token[own])
-        np.add.at(self.values, (item[own], letter[own]), logprobs)
+    def _texts(
+        self, items: MmluItems, answers: Answers, ask: Ask, tokenizer: Tokenizer
+    ) -> tuple[str, ...] | None:
+        first = answers.top[answers.offsets[items.firsts]].tolist()
+        words = {token: tokenizer.decode([token]) for token in set(first)}
+        texts = [words[token] for token in first]
+        blank = [number for number, text in enumerate(texts) if not text.strip()]
+        if blank and self.options.decision != GREEDY:
+            return None
+        if blank:
+            answers = ask([_second(items.items[number], first[number]) for number in blank])
+            second = answers.top[answers.offsets[:-1]].tolist()
+            for number, token in zip(blank, second, strict=True):
+                texts[number] = tokenizer.decode([first[number], token])
+        return tuple(texts)
 
 
-def _targets(items: MmluItems) -> NDArray[np.int64]:
-    """Continuation ids `[items, letters, longest]`, filled up with -1."""
-    longest = max(len(ids) for item in items.items for ids in item.continuations)
-    targets = np.full((len(items.items), len(LETTERS), longest), -1, dtype=np.int64)
-    for number, item in enumerate(items.items):
-        for letter, ids in enumerate(item.continuations):
-            targets[number, letter, : len(ids)] = ids
-    return targets
+def _second(item: MmluItem, token: int) -> Loglikelihood:
+    """Asks what follows `token`: the most likely one is read, the one scored is of no account."""
+    return Loglikelihood((*item.context, token), item.continuations[0][:1])
+
+
+def _matrix(items: MmluItems, answers: Answers) -> NDArray[np.float64]:
+    """Log-likelihoods `[questions, options]`."""
+    matrix = np.full((len(items.items), items.widest), np.nan)
+    counts = np.array([len(item.continuations) for item in items.items])
+    matrix[np.arange(items.widest) < counts[:, None]] = answers.totals
+    return matrix

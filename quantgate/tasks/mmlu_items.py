@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,10 +15,12 @@ from quantgate.corpus.questions import LETTERS, Question
 from quantgate.errors import InvalidMeasurement
 from quantgate.packages.tokenizer import Tokenizer
 from quantgate.requests import Loglikelihood
-from quantgate.tasks.prompts import prompt
+from quantgate.tasks.letters import Ids, letter_continuations, letter_merges
+from quantgate.tasks.prompts import prompt, shots_of
 
-Ids = tuple[int, ...]
-ANSWER_TAIL = "\nAnswer:"
+LOGLIKELIHOOD = "loglikelihood"
+GREEDY = "greedy"
+GENERATED = 2  # tokens, as ModelOpt's script generates
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,8 @@ class MmluOptions:
 class MmluItem:
     """One question, ready to score.
 
-    `continuations` are the letters' token ids in this context; `shots` is the number of shots that
-    the context holds.
+    `continuations` are the token ids of its options' letters in this context; `shots` is the number
+    of shots that the context holds.
     """
 
     question: Question
@@ -52,18 +56,22 @@ class MmluItem:
         """One request per letter."""
         return [Loglikelihood(self.context, ids) for ids in self.continuations]
 
-    @property
-    def longest(self) -> int:
+    def longest(self, decision: str) -> int:
         """Tokens the longest request reads."""
-        return len(self.context) + max(map(len, self.continuations)) - 1
+        scored = max(map(len, self.continuations))
+        return len(self.context) - 1 + max(scored, GENERATED if decision == GREEDY else 1)
 
 
 @dataclass(frozen=True, slots=True)
 class MmluItems:
-    """All questions of a run: those to score and the ids of those excluded by policy."""
+    """All questions of a run: those to score and the ids of those excluded by policy.
+
+    `categorized` tells whether their subjects are MMLU's, which have categories.
+    """
 
     items: tuple[MmluItem, ...]
     excluded: tuple[str, ...]
+    categorized: bool = True
 
     @property
     def requests(self) -> list[Loglikelihood]:
@@ -74,6 +82,21 @@ class MmluItems:
     def contexts(self) -> list[Ids]:
         """Context of every item."""
         return [item.context for item in self.items]
+
+    def name(self, request: int) -> str:
+        """The question's id."""
+        return self.items[bisect_right(self.firsts, request) - 1].question.id
+
+    @property
+    def firsts(self) -> list[int]:
+        """Number of each item's first request."""
+        counts = [len(item.continuations) for item in self.items]
+        return [0, *itertools.accumulate(counts[:-1])]
+
+    @property
+    def widest(self) -> int:
+        """Options of the question that has the most."""
+        return max(len(item.continuations) for item in self.items)
 
     @property
     def digest(self) -> str:
@@ -96,44 +119,20 @@ def make_items(
         InvalidMeasurement: `context-overflow` under the policy `error`, or where not even a
             prompt without shots fits.
     """
-    letters = letter_continuations(tokenizer)
+    most = max((question.letters for question in corpus.questions), key=len)
+    letters = letter_continuations(tokenizer, most)
     items = _encode(corpus, options, tokenizer, letters, [options.shots] * len(corpus.questions))
     _require_letters_follow(items, options, corpus, tokenizer)
     if options.overflow == "drop_shots":
         items = _drop_shots(items, corpus, options, tokenizer, context)
-    long = [item for item in items if item.longest > context]
+    long = [item for item in items if item.longest(options.decision) > context]
     if long and options.overflow != "exclude":
         raise _overflow(long[0], context, options)
-    kept = tuple(item for item in items if item.longest <= context)
+    kept = tuple(item for item in items if item.longest(options.decision) <= context)
     if not kept:
         raise _overflow(long[0], context, options)
-    return MmluItems(kept, tuple(item.question.id for item in long))
-
-
-def letter_continuations(tokenizer: Tokenizer) -> tuple[Ids, ...]:
-    """Token ids of ` A` to ` D` after `Answer:`, by encoding both together.
-
-    The ids before the letter must not change when the letter follows, or the letter's share of a
-    merged token couldn't be told.
-
-    Raises:
-        InvalidMeasurement: `letter-merges`.
-    """
-    texts = [ANSWER_TAIL, *(f"{ANSWER_TAIL} {letter}" for letter in LETTERS)]
-    tail, *with_letters = tokenizer.encode(texts)
-    for letter, ids in zip(LETTERS, with_letters, strict=True):
-        if ids[: len(tail)] != tail or len(ids) == len(tail):
-            raise _letter_merges(letter, tail, ids)
-    return tuple(ids[len(tail) :] for ids in with_letters)
-
-
-def _letter_merges(letter: str, without: Ids, ids: Ids) -> InvalidMeasurement:
-    return InvalidMeasurement(
-        "letter-merges",
-        need=f"' {letter}' as tokens of its own after 'Answer:'",
-        found=f"{list(without)} alone and {list(ids)} with the letter",
-        fix="check the tokenizer: it must add no closing token and merge no space",
-    )
+    excluded = tuple(item.question.id for item in long)
+    return MmluItems(kept, excluded, corpus.categorized)
 
 
 def _encode(
@@ -145,10 +144,10 @@ def _encode(
 ) -> list[MmluItem]:
     prompts = []
     for question, k in zip(corpus.questions, shots, strict=True):
-        solved = corpus.shots_for(question.subject, options.shots)
+        solved = shots_of(options.template, corpus, question, options.shots)
         prompts.append(prompt(options.template, solved[options.shots - k :], question))
     return [
-        MmluItem(question, context, letters, k)
+        MmluItem(question, context, letters[: len(question.options)], k)
         for question, context, k in zip(
             corpus.questions, tokenizer.encode(prompts), shots, strict=True
         )
@@ -162,11 +161,11 @@ def _require_letters_follow(
     firsts = {item.question.subject: item for item in reversed(items)}.values()
     texts = []
     for item in firsts:
-        solved = corpus.shots_for(item.question.subject, options.shots)
+        solved = shots_of(options.template, corpus, item.question, options.shots)
         texts.append(f"{prompt(options.template, solved, item.question)} {LETTERS[0]}")
     for item, ids in zip(firsts, tokenizer.encode(texts), strict=True):
         if ids != item.context + item.continuations[0]:
-            raise _letter_merges(LETTERS[0], item.context[-4:], ids[len(item.context) - 4 :])
+            raise letter_merges(LETTERS[0], item.context[-4:], ids[len(item.context) - 4 :])
 
 
 def _drop_shots(
@@ -177,9 +176,13 @@ def _drop_shots(
     context: int,
 ) -> list[MmluItem]:
     """Drop whole shots, the oldest first, until each item fits or has none left."""
-    letters = items[0].continuations
-    while any(item.longest > context and item.shots for item in items):
-        shots = [item.shots - (item.longest > context and item.shots > 0) for item in items]
+    letters = max((item.continuations for item in items), key=len)
+
+    def too_long(item: MmluItem) -> bool:
+        return item.longest(options.decision) > context and item.shots > 0
+
+    while any(map(too_long, items)):
+        shots = [item.shots - too_long(item) for item in items]
         items = _encode(corpus, options, tokenizer, letters, shots)
     return items
 
@@ -188,6 +191,7 @@ def _overflow(item: MmluItem, context: int, options: MmluOptions) -> InvalidMeas
     return InvalidMeasurement(
         "context-overflow",
         need=f"question {item.question.id} within the context of {context} tokens",
-        found=f"{item.longest} tokens with {item.shots} shots (overflow = {options.overflow!r})",
+        found=f"{item.longest(options.decision)} tokens with {item.shots} shots "
+        f"(overflow = {options.overflow!r})",
         fix='set overflow = "drop_shots" or "exclude" under [tasks.mmlu]',
     )

@@ -3,6 +3,9 @@
 Accuracy is over the question set fixed before the run: micro (over questions), macro (mean of the
 subjects' accuracies), per category and per subject. Standard errors are plain and clustered by
 subject. A candidate's difference to its reference is paired question by question.
+
+All figures are by the decision asked for; the accuracy by the other one stands beside them where
+the same pass has it: log-likelihoods always, greedy answers unless one takes a second token.
 """
 
 from __future__ import annotations
@@ -15,25 +18,27 @@ from numpy.typing import NDArray
 
 from quantgate import stats
 from quantgate.corpus.questions import LETTERS
-from quantgate.metrics.choice import Decisions, degenerate_reason, flips
+from quantgate.metrics.choice import UNREADABLE, Decisions, degenerate_reason, flips
 from quantgate.results import Direction, Score
 from quantgate.tasks.categories import CATEGORIES
 from quantgate.tasks.mmlu import MmluSamples
-from quantgate.tasks.mmlu_items import MmluItem, MmluItems
+from quantgate.tasks.mmlu_items import GREEDY, LOGLIKELIHOOD, MmluItem, MmluItems
 
 FLIPS_LISTED = 200
+NO_LETTER = "-"
 
 
 def mmlu_scores(
-    samples: MmluSamples, items: Sequence[MmluItem], reference: MmluSamples | None
+    samples: MmluSamples, items: MmluItems, decision: str, reference: MmluSamples | None
 ) -> tuple[Score, ...]:
-    """Accuracy over all (gated by default), macro, and of each category and subject.
+    """Accuracy over all (gated by default), macro, by the other decision, and of each group.
 
-    Categories are the authors' (`tasks.categories`); subjects outside MMLU have none.
+    Groups are categories, the authors' (`tasks.categories`), which subjects outside MMLU have none
+    of, and subjects.
     """
-    correct = samples.decisions(items).correct
-    subjects = [item.question.subject for item in items]
-    before = None if reference is None else reference.decisions(items).correct
+    correct = samples.decisions(items.items, decision).correct
+    subjects = [item.question.subject for item in items.items]
+    before = None if reference is None else reference.decisions(items.items, decision).correct
     by_subject = _by_group(correct, subjects)
     macro = float(np.mean([value for value, _ in by_subject.values()]))
     categories = [CATEGORIES["hendrycks"].get(subject, "") for subject in subjects]
@@ -46,9 +51,23 @@ def mmlu_scores(
             unit="fraction",
             direction=Direction.HIGHER,
         ),
-        *_grouped("category", correct, categories, subjects, before),
+        *_by_other_decision(samples, items, decision, reference),
+        *(_grouped("category", correct, categories, subjects, before) if items.categorized else ()),
         *_grouped("subject", correct, subjects, subjects, before),
     )
+
+
+def _by_other_decision(
+    samples: MmluSamples, items: MmluItems, decision: str, reference: MmluSamples | None
+) -> Iterator[Score]:
+    other = LOGLIKELIHOOD if decision == GREEDY else GREEDY
+    if other == GREEDY and samples.texts is None:
+        return
+    comparable = reference is not None and (other != GREEDY or reference.texts is not None)
+    before = reference.decisions(items.items, other).correct if reference and comparable else None
+    correct = samples.decisions(items.items, other).correct
+    subjects = [item.question.subject for item in items.items]
+    yield _accuracy(f"accuracy_{other}", correct, subjects, before)
 
 
 def _grouped(
@@ -92,29 +111,35 @@ def _accuracy(
 
 
 def mmlu_detail(
-    samples: MmluSamples, items: MmluItems, reference: MmluSamples | None
+    samples: MmluSamples, items: MmluItems, decision: str, reference: MmluSamples | None
 ) -> dict[str, Any]:
     """JSON-ready breakdown: subjects, categories by both maps, ties, flips, what was excluded."""
-    decisions = samples.decisions(items.items)
+    decisions = samples.decisions(items.items, decision)
     subjects = [item.question.subject for item in items.items]
     detail: dict[str, Any] = {
         "subjects": _table(decisions.correct, subjects),
         "categories": {
             name: _table(decisions.correct, [table.get(s, "") for s in subjects])
             for name, table in CATEGORIES.items()
-            if any(s in table for s in subjects)
+            if items.categorized and any(s in table for s in subjects)
         },
         "ties": int(decisions.tied.sum()),
+        "unreadable": decisions.unreadable,
         "excluded": list(items.excluded),
         "shots": _histogram(item.shots for item in items.items),
-        "chosen": _histogram(LETTERS[c] for c in decisions.chosen),
+        "chosen": _histogram(map(_letter, decisions.chosen)),
         "answers": _answers(decisions, subjects),
     }
-    if reason := degenerate_reason(decisions, len(LETTERS), LETTERS):
+    if reason := degenerate_reason(decisions, LETTERS[: items.widest]):
         detail["degenerate"] = reason
     if reference is not None:
-        detail["flips"] = _flips(decisions, reference.decisions(items.items), items.items)
+        before = reference.decisions(items.items, decision)
+        detail["flips"] = _flips(decisions, before, items.items)
     return detail
+
+
+def _letter(number: int) -> str:
+    return NO_LETTER if number == UNREADABLE else LETTERS[number]
 
 
 def _answers(decisions: Decisions, subjects: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -122,8 +147,8 @@ def _answers(decisions: Decisions, subjects: Sequence[str]) -> dict[str, dict[st
     answers: dict[str, dict[str, str]] = {}
     for subject, chosen, gold in zip(subjects, decisions.chosen, decisions.gold, strict=True):
         letters = answers.setdefault(subject, {"chosen": "", "gold": ""})
-        letters["chosen"] += LETTERS[chosen]
-        letters["gold"] += LETTERS[gold]
+        letters["chosen"] += _letter(chosen)
+        letters["gold"] += _letter(gold)
     return answers
 
 
@@ -132,9 +157,9 @@ def _flips(now: Decisions, before: Decisions, items: Sequence[MmluItem]) -> dict
     changed = [
         {
             "question": items[i].question.id,
-            "gold": LETTERS[now.gold[i]],
-            "reference": LETTERS[before.chosen[i]],
-            "candidate": LETTERS[now.chosen[i]],
+            "gold": _letter(now.gold[i]),
+            "reference": _letter(before.chosen[i]),
+            "candidate": _letter(now.chosen[i]),
         }
         for i in np.flatnonzero(masks["changed"])[:FLIPS_LISTED]
     ]

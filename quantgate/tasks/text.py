@@ -3,7 +3,9 @@
 Perplexity is exp(-sum of the targets' log-probabilities / number of targets), log-probabilities in
 nats, summed in float64. `strided` scores every id but the first exactly once; `genai_chunked`
 scores the share of the same targets that a backend sees which keeps only the last prefill chunk's
-logits: what ModelOpt's script reports for ORT-GenAI when given a chunk size.
+logits: what ModelOpt's script reports for ORT-GenAI when given a chunk size. `disjoint` cuts the
+text into windows that share nothing and scores all but the first id of each. (`rolling` works on
+documents and is a task of its own, `tasks.rolling`.)
 
 The divergence compares both models' distributions at every position of disjoint windows
 (`metrics.divergence`). Percentiles are linear-interpolation quantiles over positions.
@@ -11,26 +13,15 @@ The divergence compares both models' distributions at every position of disjoint
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from quantgate.corpus.text import TextCorpus
-from quantgate.errors import InvalidMeasurement
 from quantgate.packages.tokenizer import Tokenizer
-from quantgate.tasks.base import Task, Work
-from quantgate.tasks.collect import collect
-from quantgate.tasks.text_pass import (
-    DivergenceSamples,
-    HiddenSink,
-    TextItems,
-    TextPass,
-    TextSamples,
-    Vector,
-)
-from quantgate.tasks.windows import make_windows
-from quantgate.traces import Trace
+from quantgate.tasks.base import Ask, Task
+from quantgate.tasks.text_pass import TextItems, TextSamples, read_answers
+from quantgate.tasks.windows import DEFAULT, DISJOINT, make_windows, require_context, require_scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +32,20 @@ class TextOptions:
     stride: int
     kl_window: int
     max_tokens: int | None
+    protocols: tuple[str, ...] = DEFAULT
+
+    def describe(self, protocol: str) -> str:
+        """A perplexity protocol with its parameters."""
+        if protocol == DISJOINT:
+            return f"{protocol} {self.window}"
+        return f"{protocol} {self.window}/{self.stride}"
 
 
 class TextTask(Task[TextItems, TextSamples]):
     """A text by windows, for perplexity and divergence alike."""
 
     name = "text"
+    compares = True
 
     def __init__(self, corpus: TextCorpus, options: TextOptions) -> None:
         self._corpus = corpus
@@ -57,55 +56,28 @@ class TextTask(Task[TextItems, TextSamples]):
         """Digest of the text."""
         return self._corpus.digest
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """Protocol parameters."""
-        return asdict(self.options)
-
     def encode(self, tokenizer: Tokenizer, context: int) -> TextItems:
         """The text's ids and windows.
 
         Raises:
-            InvalidMeasurement: `text-short`, or `context-overflow` for a window that doesn't fit.
+            InvalidMeasurement: `text-short`, `nothing-scored`, or `context-overflow` for a window
+                that doesn't fit.
         """
         options = self.options
-        longest = max(options.window, options.kl_window)
-        if longest > context:
-            raise InvalidMeasurement(
-                "context-overflow",
-                need=f"windows of at most the context's {context} tokens",
-                found=str(longest),
-                fix="set a shorter window under [tasks.perplexity] and [tasks.kl_divergence]",
-            )
+        require_context(max(options.window, options.kl_window), context)
         (ids,) = tokenizer.encode([self._corpus.text])
         ids = ids[: options.max_tokens]
         windows = make_windows(
-            len(ids), window=options.window, stride=options.stride, kl_window=options.kl_window
+            len(ids),
+            window=options.window,
+            stride=options.stride,
+            kl_window=options.kl_window,
+            protocols=options.protocols,
         )
+        require_scored(windows, options.protocols)
         return TextItems(np.array(ids, dtype=np.int64), windows)
 
-    def score(self, work: Work[TextItems]) -> TextSamples:
-        """Score all windows once; a reference is compared with its own kept rows."""
-        sink = HiddenSink(work, len(work.items.ids)) if work.keep else None
-        text_pass = TextPass(work, sink or work.reference, sink)
-        collect(work.backend, work.plan, work.progress, text_pass.consume)
-        samples = text_pass.samples()
-        if work.keep:
-            for name, array in _arrays(samples).items():
-                work.keep.save(name, array)
-        return samples
-
-    def restore(self, trace: Trace) -> TextSamples:
-        """Per-token figures of an earlier run."""
-        names = [field.name for field in fields(DivergenceSamples)]
-        found = DivergenceSamples(**{name: np.array(trace.arrays[name]) for name in names})
-        strided, following = trace.arrays["strided"], trace.arrays["next_token"]
-        return TextSamples(np.array(strided), np.array(following), found)
-
-
-def _arrays(samples: TextSamples) -> dict[str, Vector]:
-    arrays = {"strided": samples.strided, "next_token": samples.next_token}
-    if samples.divergence:
-        found = samples.divergence
-        arrays |= {field.name: getattr(found, field.name) for field in fields(found)}
-    return arrays
+    def score(self, items: TextItems, ask: Ask, tokenizer: Tokenizer) -> TextSamples:
+        """Score all windows once."""
+        del tokenizer
+        return read_answers(items, ask(items.requests))

@@ -1,7 +1,7 @@
-"""One pass over a text's windows: per-token vectors filled from blocks in whatever order they come.
+"""A text's windows as requests, and per-token vectors from their answers.
 
-A candidate is compared with its reference's kept rows, a reference with its own, read back from
-the trace that is being written: its divergence of 0 proves the way that later runs will take.
+A candidate is compared with its reference's kept rows, a reference with its own, sent through its
+head once more: its divergence of 0 proves the way that later runs will take.
 """
 
 from __future__ import annotations
@@ -12,14 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgate.backends.base import FloatArray, Head
-from quantgate.errors import InvalidMeasurement
-from quantgate.metrics.divergence import divergence
-from quantgate.metrics.loglikelihood import token_logprobs
-from quantgate.requests import LoglikelihoodRolling
-from quantgate.tasks.base import HIDDEN, ReferenceRows, Work
-from quantgate.tasks.collect import RowBlock
-from quantgate.tasks.windows import Window
+from quantgate.answers import Answers
+from quantgate.requests import NO_TARGET, LoglikelihoodRolling
+from quantgate.tasks.windows import DISJOINT, Window
 
 Vector = NDArray[np.float64]
 
@@ -33,9 +28,22 @@ class TextItems:
 
     @property
     def requests(self) -> list[LoglikelihoodRolling]:
-        """One request per window."""
-        ids = tuple(self.ids.tolist())
-        return [LoglikelihoodRolling(ids[w.begin : w.end], w.scored) for w in self.windows]
+        """One request per window; a target may lie just behind its window."""
+        ids = (*self.ids.tolist(), NO_TARGET)
+        return [
+            LoglikelihoodRolling(
+                ids[w.begin : w.end],
+                w.scored,
+                tuple(ids[w.begin + w.scored.start + 1 : w.begin + w.scored.stop + 1]),
+                w.begin if w.whole else None,
+            )
+            for w in self.windows
+        ]
+
+    def name(self, request: int) -> str:
+        """The window's span."""
+        window = self.windows[request]
+        return f"tokens {window.begin} to {window.end} of the text"
 
     @property
     def contexts(self) -> list[list[int]]:
@@ -53,15 +61,21 @@ class TextSamples:
     """Per-token figures of one model, over N ids.
 
     Attributes:
-        strided: log-probability of id t in its strided window, `[N]`; NaN at 0.
-        next_token: log-probability of id t+1 at position t of its disjoint window, `[N]`; NaN at
-            N-1, which has no next.
+        strided: log-probability of id t in its strided window, `[N]`; NaN where none scores it.
+        disjoint: the same in its disjoint window of the perplexity.
+        next_token: log-probability of id t+1 at position t of its divergence window, `[N]`; NaN
+            at N-1, which has no next.
         divergence: figures against the reference, or None for a reference.
     """
 
     strided: Vector
+    disjoint: Vector
     next_token: Vector
     divergence: DivergenceSamples | None
+
+    def logprobs(self, protocol: str) -> Vector:
+        """Log-probabilities by a perplexity protocol, `[N]`."""
+        return self.disjoint if protocol == DISJOINT else self.strided
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,108 +87,15 @@ class DivergenceSamples:
     same_top: Vector
 
 
-class HiddenSink:
-    """Writes a reference's hidden rows to its trace, and reads them back for a self-check."""
-
-    def __init__(self, work: Work[TextItems], count: int) -> None:
-        self._work = work
-        self._count = count
-        self._rows: FloatArray | None = None
-
-    @property
-    def head(self) -> Head:
-        """The reference's own head."""
-        return self._work.backend.head
-
-    def put(self, positions: NDArray[np.int64], hidden: FloatArray) -> None:
-        """Keep `hidden [k, H]` under corpus `positions [k]`."""
-        if self._rows is None and self._work.keep:
-            shape = (self._count, hidden.shape[1])
-            self._rows = self._work.keep.allocate(HIDDEN, shape, hidden.dtype)
-        if self._rows is not None:
-            self._rows[positions] = hidden
-
-    def hidden(self, positions: NDArray[np.int64]) -> FloatArray:
-        """Rows kept under `positions`; KeyError before the first was kept."""
-        if self._rows is None:
-            raise KeyError("no rows kept yet")
-        return np.ascontiguousarray(self._rows[positions])
-
-
-class TextPass:
-    """Fills per-token vectors from blocks in whatever order they come."""
-
-    def __init__(
-        self, work: Work[TextItems], reference: ReferenceRows | None, sink: HiddenSink | None
-    ) -> None:
-        items = work.items
-        count = len(items.ids)
-        self._ids = items.ids
-        self._tokens = work.backend.tokenizer.size
-        self._reference, self._sink = reference, sink
-        self._begin = np.array([w.begin for w in items.windows])
-        self._first = np.array([w.targets.start for w in items.windows])
-        self._stop = np.array([w.targets.stop for w in items.windows])
-        self._whole = np.array([w.whole for w in items.windows])
-        self._strided, self._next = np.full(count, np.nan), np.full(count, np.nan)
-        self._kl, self._ratio, self._top = (np.full(count, np.nan) for _ in range(3))
-
-    def consume(self, block: RowBlock) -> None:
-        """Take one block: log-probabilities of the next ids, then the divergence."""
-        window = block.requests
-        position = self._begin[window] + block.positions
-        target = position + 1
-        known = target < len(self._ids)
-        logprobs = np.full(len(target), np.nan)
-        logprobs[known] = token_logprobs(block.logits, block.rows[known], self._ids[target[known]])
-        strided = (target >= self._first[window]) & (target < self._stop[window])
-        self._strided[target[strided]] = logprobs[strided]
-        whole = self._whole[window]
-        self._next[position[whole]] = logprobs[whole]
-        if self._sink is not None:
-            self._sink.put(position[whole], block.hidden[block.rows[whole]])
-        if self._reference is not None and whole.any():
-            self._compare(position[whole], block.logits[block.rows[whole]], self._reference)
-
-    def _compare(
-        self, positions: NDArray[np.int64], logits: NDArray[np.float32], reference: ReferenceRows
-    ) -> None:
-        anchor = reference.head.logits(reference.hidden(positions))
-        found = divergence(anchor, logits, self._tokens)
-        self._kl[positions] = found.kl
-        self._ratio[positions] = found.abs_log_ratio
-        self._top[positions] = found.same_top
-
-    def samples(self) -> TextSamples:
-        """All vectors, once every entry was proved to be filled."""
-        require_filled(self._strided[1:], "strided targets")
-        require_filled(self._next[:-1], "positions of disjoint windows")
-        if self._reference is None:
-            return TextSamples(self._strided, self._next, None)
-        require_filled(self._kl, "divergences")
-        if (lowest := float(self._kl.min())) < -1e-9:
-            raise InvalidMeasurement(
-                "divergence-negative",
-                need="KL divergences of at least -1e-9 nats",
-                found=f"{lowest:g}",
-                fix="report this: the two distributions can't both sum to one",
-            )
-        return TextSamples(
-            self._strided, self._next, DivergenceSamples(self._kl, self._ratio, self._top)
-        )
-
-
-def require_filled(values: Vector, what: str) -> None:
-    """Refuse a vector with a gap: a partial figure is no figure.
-
-    Raises:
-        InvalidMeasurement: `rows-missing`.
-    """
-    missing = int(np.isnan(values).sum())
-    if missing:
-        raise InvalidMeasurement(
-            "rows-missing",
-            need=f"all {len(values)} {what}",
-            found=f"{missing} missing",
-            fix="run again; if it persists, report it with the package's layout",
-        )
+def read_answers(items: TextItems, answers: Answers) -> TextSamples:
+    """Per-token figures from the windows' answers."""
+    strided, disjoint, following = np.full((3, len(items.ids)), np.nan)
+    for number, window in enumerate(items.windows):
+        logprobs = answers.logprobs[answers.of(number)]
+        first = window.begin + window.scored.start + 1
+        for vector, due in ((strided, window.targets), (disjoint, window.disjoint)):
+            vector[due.start : due.stop] = logprobs[due.start - first : due.stop - first]
+        if window.whole:
+            following[window.begin : window.end] = logprobs
+    found = DivergenceSamples(answers.kl, answers.abs_log_ratio, answers.same_top)
+    return TextSamples(strided, disjoint, following, found if len(answers.kl) else None)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from quantgate import stats
 from quantgate.results import Direction, Score
 from quantgate.tasks.text_pass import DivergenceSamples, TextItems, TextSamples
-from quantgate.tasks.windows import chunk_mask, disjoint_labels, window_labels
+from quantgate.tasks.windows import scored_mask, whole_labels, window_labels
 
 PERCENTILES = {
     "kl_median": 50.0,
@@ -24,10 +24,7 @@ PERCENTILES = {
 
 def scored_ids(items: TextItems, protocol: str) -> NDArray[np.bool_]:
     """Which ids the perplexity protocol scores, `[N]`; KeyError for an unknown one."""
-    count = len(items.ids)
-    everything = np.arange(count) > 0
-    masks = {"strided": everything, "genai_chunked": chunk_mask(items.windows, count)}
-    return masks[protocol]
+    return scored_mask(items.windows, len(items.ids), protocol)
 
 
 def perplexity_score(
@@ -39,14 +36,14 @@ def perplexity_score(
     paired difference is in nats per token: ln(PPL / PPL of the reference).
     """
     mask = scored_ids(items, protocol)
-    nll = -samples.strided[mask]
-    windows = window_labels(items.windows, len(items.ids))[mask].tolist()
+    nll = -samples.logprobs(protocol)[mask]
+    windows = window_labels(items.windows, len(items.ids), protocol)[mask].tolist()
     clusters = len(set(windows))
     mean, stderr = stats.mean_stderr(nll)
     value = float(np.exp(mean))
     paired: dict[str, Any] = {}
     if reference is not None and clusters > 1:
-        delta, error = stats.paired(nll, -reference.strided[mask], windows)
+        delta, error = stats.paired(nll, -reference.logprobs(protocol)[mask], windows)
         paired = {"paired_delta": delta, "paired_stderr": error, "paired_unit": "nats/token"}
     return Score(
         metric="perplexity",
@@ -65,21 +62,18 @@ def perplexity_windows(
     samples: TextSamples, items: TextItems, protocol: str
 ) -> list[dict[str, float]]:
     """Every window's share of the sum, to audit a perplexity by."""
-    mask = scored_ids(items, protocol)
     found = []
     for window in items.windows:
-        targets = np.array(window.targets, dtype=np.int64)
-        scored = targets[mask[targets]]
-        if len(scored):
-            nll = -float(samples.strided[scored].sum())
+        if targets := window.scores(protocol):
+            nll = -float(samples.logprobs(protocol)[targets.start : targets.stop].sum())
             found.append(
-                {"begin": window.begin, "end": window.end, "n": len(scored), "nll_nats": nll}
+                {"begin": window.begin, "end": window.end, "n": len(targets), "nll_nats": nll}
             )
     return found
 
 
 def divergence_windows(found: DivergenceSamples, items: TextItems) -> list[dict[str, float]]:
-    """Every disjoint window's mean divergence, to audit a mean by."""
+    """Every window's mean divergence, to audit a mean by."""
     return [
         {
             "begin": window.begin,
@@ -95,7 +89,7 @@ def divergence_scores(
     samples: TextSamples, found: DivergenceSamples, items: TextItems, reference: TextSamples
 ) -> tuple[Score, ...]:
     """Every figure of the divergence; `kl_mean` first, which is gated by default."""
-    labels = disjoint_labels(items.windows, len(items.ids)).tolist()
+    labels = whole_labels(items.windows, len(items.ids)).tolist()
     kl = _mean_score("kl_mean", found.kl, labels, "nats")
     percentiles = [
         _plain(name, float(np.percentile(found.kl, q)), len(found.kl), "nats")

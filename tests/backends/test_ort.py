@@ -1,23 +1,32 @@
 """The ORT engine's rows, however they are batched, are those of one forward per prompt."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from quantgate.backends import ort_session
 from quantgate.backends.base import BLOCK_ROWS
-from quantgate.backends.ort import OrtBackend, OrtHead, require_finite
+from quantgate.backends.ort import OrtBackend, OrtHead
 from quantgate.backends.ort_session import require_attached, require_provider
+from quantgate.cost_model import CostModel
 from quantgate.errors import InvalidMeasurement
 from quantgate.packages.package import open_package
 from quantgate.plan import make_plan
-from quantgate.requests import Loglikelihood, LoglikelihoodRolling
+from quantgate.requests import NO_TARGET, Loglikelihood, LoglikelihoodRolling
 from tests.running import backend_of, score_all
 from tests.straightforward import PlainModel
-from tests.tiny_models import Tiny, decoder_model, save_model, write_package
+from tests.tiny_models import Tiny, write_package
 
 
 def ids_of(count: int, seed: int) -> tuple[int, ...]:
     return tuple(np.random.default_rng(seed).integers(0, 268, count).tolist())
+
+
+def rolling(ids: tuple[int, ...], scored: range | None = None) -> LoglikelihoodRolling:
+    """A window whose rows are wanted and whose targets aren't."""
+    scored = scored or range(len(ids))
+    return LoglikelihoodRolling(ids, scored, (NO_TARGET,) * len(scored))
 
 
 def tree_requests() -> list[Loglikelihood]:
@@ -94,29 +103,41 @@ def test_rows_behind_a_long_prefix_stay_within_the_context(tmp_path):
     assert largest_difference(backend, PlainModel(folder), requests) < 1e-4
 
 
+@pytest.mark.parametrize("context", [64, 96, 256])
+def test_packed_rows_without_a_prefix_keep_their_positions(tmp_path, context):
+    """Forks behind nothing kept: here the runtime would count positions from the row's start."""
+    folder = write_package(tmp_path, Tiny(context=context))
+    backend = backend_of(folder)
+    requests = [Loglikelihood((*ids_of(10, 1), *ids_of(4, 20 + i)), (5,)) for i in range(9)]
+    requests += [Loglikelihood((*ids_of(9, 2), *ids_of(4, 30 + i)), (5, 6)) for i in range(4)]
+    heavy = CostModel(linear=10**6, pair=1, cache=10**7)  # so that no prefix is worth a copy
+    plan = make_plan(requests, replace(backend.limits, cost=heavy))
+    rows = [row for group in plan.groups for row in group.rows]
+    assert not any(group.prefix for group in plan.groups)
+    assert any(len(row.segments) > 2 for row in rows)
+    found, _ = score_all(backend, plan)
+    plain = PlainModel(folder)
+    for (sequence, position), row in found.items():
+        expected = plain.logits(plan.sequences[sequence])[position]
+        np.testing.assert_allclose(row, expected, atol=1e-4)
+
+
 def test_blocks_are_bounded_and_full(tiny_folder):
     backend = backend_of(tiny_folder)
     ids = ids_of(150, 3)
-    requests = [LoglikelihoodRolling(ids, range(150)), Loglikelihood(ids[:20], (1,))]
-    _, blocks = score_all(backend, make_plan(requests, backend.limits))
-    assert [len(block.keys) for block in blocks] == [BLOCK_ROWS, BLOCK_ROWS, 151 - 2 * BLOCK_ROWS]
+    requests = [rolling(ids), Loglikelihood(ids[:20], (1,))]
+    (batch,) = make_plan(requests, backend.limits).batches()
+    blocks = list(backend.score(batch))
+    assert [len(b.logits) for b in blocks] == [BLOCK_ROWS, BLOCK_ROWS, 151 - 2 * BLOCK_ROWS]
     assert all(block.logits.dtype == np.float32 for block in blocks)
-    assert all(block.hidden.shape == (len(block.keys), 64) for block in blocks)
-
-
-def test_progress_tells_every_computed_token_once(tiny_folder):
-    backend = backend_of(tiny_folder)
-    plan = make_plan(tree_requests(), backend.limits)
-    told: list[int] = []
-    list(backend.score(plan, told.append))
-    assert sum(told) == plan.computed
+    assert all(block.hidden.shape == (len(block.logits), 64) for block in blocks)
 
 
 def test_kept_rows_give_the_same_logits_again(tiny_folder):
     backend = backend_of(tiny_folder)
     plan = make_plan(tree_requests(), backend.limits)
     _, blocks = score_all(backend, plan)
-    backend.close_body()
+    backend.close()
     for block in blocks:
         assert np.array_equal(backend.head.logits(block.hidden), block.logits)
 
@@ -151,48 +172,8 @@ def test_fault_16_every_session_is_asked_where_it_runs(tiny_folder, monkeypatch)
     asked = []
     monkeypatch.setattr(ort_session, "require_attached", lambda *found: asked.append(found))
     backend = backend_of(tiny_folder)
-    list(backend.score(make_plan(tree_requests()[:1], backend.limits), lambda _: None))
+    score_all(backend, make_plan(tree_requests()[:1], backend.limits))
     assert asked == [(["CPUExecutionProvider"], "CPUExecutionProvider")] * 2
-
-
-@pytest.mark.parametrize("poison", ["nan", "inf", "-inf"])
-def test_fault_20_nan_logits(tmp_path, poison):
-    backend = backend_of(write_package(tmp_path, Tiny(poison=poison)))
-    plan = make_plan([Loglikelihood(ids_of(9, 4), (1,))], backend.limits)
-    with pytest.raises(InvalidMeasurement, match="sequence 0 at position 8") as caught:
-        list(backend.score(plan, lambda _: None))
-    assert caught.value.code == "logits-not-finite"
-    assert "1 of 268" in caught.value.found
-
-
-def test_fault_20_infinities_of_both_signs_do_not_cancel():
-    logits = np.array([[0.0, 1.0], [np.inf, -np.inf]], dtype=np.float32)
-    with pytest.raises(InvalidMeasurement, match=r"2 of 4 .* sequence 3 at position 7"):
-        require_finite(logits, ((0, 0), (3, 7)))
-
-
-def test_fault_20_largest_floats_are_finite():
-    top = np.finfo(np.float32).max
-    require_finite(np.full((2, 1000), top, dtype=np.float32), ((0, 0), (0, 1)))
-
-
-def test_fault_22_head_that_yields_only_the_last_position_undeclared(own_package):
-    """Where no shape tells it, the rows asked for aren't there."""
-    model = decoder_model(Tiny(head="pruned"), 268)
-    model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "sequence"
-    save_model(model, own_package / "model.onnx")
-    backend = backend_of(own_package)
-    with pytest.raises(InvalidMeasurement) as caught:
-        list(backend.score(make_plan(tree_requests()[:2], backend.limits), lambda _: None))
-    assert caught.value.code == "run-failed"
-
-
-@pytest.mark.parametrize("head", ["pruned", "pruned_after"])
-def test_fault_22_head_that_yields_only_the_last_position(tmp_path, head):
-    folder = write_package(tmp_path, Tiny(head=head))
-    with pytest.raises(InvalidMeasurement, match="last position only") as caught:
-        backend_of(folder)
-    assert caught.value.code == "logits-shape"
 
 
 class FakeHead:
@@ -228,5 +209,5 @@ def test_run_that_fails_is_named(tiny_folder):
     backend = backend_of(tiny_folder)
     plan = make_plan([Loglikelihood((1, 2, 999_999), (1,))], backend.limits)
     with pytest.raises(InvalidMeasurement, match="999999") as caught:
-        list(backend.score(plan, lambda _: None))
+        score_all(backend, plan)
     assert caught.value.code == "run-failed"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantgate.corpus.pins import check_pin
-from quantgate.corpus.text import _paragraphs, read_text
+from quantgate.corpus.text import Document, _paragraphs, _unix, read_text
 from quantgate.errors import UsageFault
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +63,7 @@ LINE = st.text(st.characters(codec="utf-8", exclude_characters="\r\n")).filter(l
 
 @given(lines=st.lists(LINE), end=st.sampled_from(["\n", "\r\n", "\r", "\n \n"]))
 def test_any_paragraphs_survive_a_file(lines, end):
-    assert _paragraphs(end.join(lines)) == tuple(lines)
+    assert _paragraphs(_unix(end.join(lines))) == tuple(lines)
 
 
 @pytest.mark.parametrize("content", [b"", b" \n\n", codecs.BOM_UTF8])
@@ -119,6 +119,63 @@ def test_fault_75_text_beyond_ascii_under_an_ascii_locale(tmp_path):
     assert run.stdout.decode("utf-8") == "Größe 大きさ"
 
 
+# --- documents ----------------------------------------------------------------------------------
+
+ARTICLES = (
+    " = Kite = \n \n A kite is a toy , and a bird . \n \n = = Flight = = \n \n It rises . \n ",
+    " = Ångström = \n \n He measured 0 @.@ 1 nm . \n",
+)
+
+
+def write_articles(folder: Path, end: str = "\n") -> Path:
+    path = folder / "articles.txt"
+    path.write_bytes("\n".join((" ", *ARTICLES)).replace("\n", end).encode())
+    return path
+
+
+def test_paragraphs_are_one_document(tmp_path):
+    (tmp_path / "t.txt").write_text(" one , \n\ntwo\n", encoding="utf-8")
+    corpus = read_text("t.txt", base=tmp_path)
+    assert corpus.documents == (Document(corpus.text, corpus.text),)
+    assert corpus.text == " one , \n\ntwo"
+
+
+@pytest.mark.parametrize(
+    ("raw", "words", "size"),
+    [
+        ("one two", 2, 7),
+        (" one  two\n", 4, 10),  # an empty part at either end counts, as it does for the peers
+        ("größer\u2003大きさ", 2, 8 + 3 + 9),
+        ("", 1, 0),
+    ],
+)
+def test_words_and_bytes_are_those_of_the_raw_text(raw, words, size):
+    document = Document(raw, "another text")
+    assert (document.words, document.size) == (words, size)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_articles_of_wikitext_are_documents(tmp_path, end):
+    path = write_articles(tmp_path, end)
+    corpus = read_text(path.name, base=tmp_path, text_format="wikitext")
+    assert tuple(document.raw for document in corpus.documents) == ARTICLES
+    assert corpus.documents[1].text == " = Ångström =\n\nHe measured 0.1 nm.\n"
+
+
+def test_format_leaves_the_joined_text_alone(tmp_path):
+    path = write_articles(tmp_path)
+    plain = read_text(path.name, base=tmp_path)
+    articles = read_text(path.name, base=tmp_path, text_format="wikitext")
+    assert (plain.text, plain.digest) == (articles.text, articles.digest)
+
+
+def test_wikitext_without_a_title_is_refused(tmp_path):
+    (tmp_path / "t.txt").write_text("one\n = = Section = = \ntwo\n", encoding="utf-8")
+    with pytest.raises(UsageFault, match="paragraphs") as caught:
+        read_text("t.txt", base=tmp_path, text_format="wikitext")
+    assert caught.value.code == "text-format"
+
+
 # --- the hub ------------------------------------------------------------------------------------
 
 
@@ -143,6 +200,13 @@ def test_rows_of_the_hub_come_as_they_are(hub_text):
         corpus = read_text(f"{location}@{REVISION}", base=hub_text)
         assert corpus.paragraphs == ("", " = T = \n", " two \n", "")
         assert corpus.text == "\n\n = T = \n\n\n two \n\n\n"
+
+
+def test_empty_rows_of_the_hub_are_blank_lines_of_wikitext(hub_text):
+    corpus = read_text(
+        f"hub:Salesforce/wikitext:raw-v1@{REVISION}", base=hub_text, text_format="wikitext"
+    )
+    assert corpus.articles == (" = T = \n two \n \n",)
 
 
 @pytest.mark.parametrize("what", [":raw-v1:train", "", ":other"])

@@ -33,7 +33,7 @@ def code_of(folder, kind: type[GateError] = UsageFault) -> str:
 def test_facts_are_read(tiny_folder):
     config = read_genai_config(tiny_folder)
     assert (config.context_length, config.vocab_size, config.layers) == (1024, 268, 2)
-    assert config.past_key % 1 == "past_key_values.1.key"
+    assert config.names.past == ("past_key_values.%d.key", "past_key_values.%d.value")
     assert config.eos_ids == (267,)
 
 
@@ -45,6 +45,30 @@ def test_several_stop_ids_are_kept(change):
 def test_folder_without_configuration_is_no_package(tmp_path):
     assert code_of(tmp_path) == "not-a-package"
     assert code_of(tmp_path / "gone") == "not-a-package"
+
+
+def test_fault_30_no_stop_ids_are_none(change):
+    folder = change(lambda c: c["model"].update(eos_token_id=None, pad_token_id=None))
+    assert read_genai_config(folder).eos_ids == ()
+
+
+@pytest.mark.parametrize("key", ["eos_token_id", "pad_token_id"])
+@pytest.mark.parametrize(
+    "value", [-1, 268, 10**30, [5, -1], [5, 268], [[5]], "5", 5.0, True, {"id": 5}], ids=str
+)
+def test_fault_30_stop_or_pad_id_outside_the_vocabulary(change, key, value):
+    folder = change(lambda c: c["model"].update({key: value}))
+    with pytest.raises(UsageFault, match=key) as caught:
+        read_genai_config(folder)
+    assert caught.value.code == "token-id-range"
+    assert "0 to 267" in caught.value.need
+
+
+@pytest.mark.parametrize("value", [0, 267, [0, 267], []], ids=str)
+def test_fault_30_ids_within_the_vocabulary_are_read(change, value):
+    folder = change(lambda c: c["model"].update(eos_token_id=value, pad_token_id=value))
+    expected = tuple(value) if isinstance(value, list) else (value,)
+    assert read_genai_config(folder).eos_ids == expected
 
 
 @pytest.mark.parametrize("name", ["../model.onnx", "/model.onnx", r"..\model.onnx", ""])

@@ -10,7 +10,7 @@ from quantgate.packages.attention import BIAS, GROUPED, PACKED, POSITIONS, atten
 from quantgate.packages.graph import HIDDEN_ROWS, ROWS, prune, split
 from quantgate.packages.package import open_package
 from quantgate.plan import make_plan
-from quantgate.requests import LoglikelihoodRolling
+from quantgate.requests import NO_TARGET, LoglikelihoodRolling
 from tests.running import backend_of, score_all
 from tests.straightforward import PlainModel
 from tests.tiny_models import HIDDEN, Tiny, write_package
@@ -28,6 +28,10 @@ def cut(folder, **options):
 
 def random_ids(count: int, seed: int = 0) -> tuple[int, ...]:
     return tuple(np.random.default_rng(seed).integers(0, 268, count).tolist())
+
+
+def rolling(ids: tuple[int, ...], scored: range) -> LoglikelihoodRolling:
+    return LoglikelihoodRolling(ids, scored, (NO_TARGET,) * len(scored))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +54,7 @@ def test_gathered_rows_equal_the_whole_graph_bit_for_bit(packages, head):
     everything = PlainModel(folder).logits(ids)
     backend = backend_of(folder, packing=False)
     # All positions are scored, so that both heads multiply matrices of one shape.
-    plan = make_plan([LoglikelihoodRolling(ids, range(len(ids)))], backend.limits)
+    plan = make_plan([rolling(ids, range(len(ids)))], backend.limits)
     rows, _ = score_all(backend, plan)
     found = np.stack([rows[0, p] for p in range(len(ids))])
     assert np.array_equal(found, everything.astype(np.float32))
@@ -61,7 +65,7 @@ def test_some_rows_equal_the_whole_graph(packages, head):
     folder, ids = packages(head), random_ids(40)
     everything = PlainModel(folder).logits(ids)
     backend = backend_of(folder)
-    plan = make_plan([LoglikelihoodRolling(ids, range(17, 20))], backend.limits)
+    plan = make_plan([rolling(ids, range(17, 20))], backend.limits)
     rows, _ = score_all(backend, plan)
     assert sorted(rows) == [(0, 17), (0, 18), (0, 19)]
     for (_, position), row in rows.items():
@@ -73,7 +77,7 @@ def test_builders_packages_split_exactly(built, precision):
     ids = random_ids(40)
     everything = PlainModel(built[precision]).logits(ids)
     backend = backend_of(built[precision], packing=False)
-    plan = make_plan([LoglikelihoodRolling(ids, range(len(ids)))], backend.limits)
+    plan = make_plan([rolling(ids, range(len(ids)))], backend.limits)
     rows, _ = score_all(backend, plan)
     found = np.stack([rows[0, p] for p in range(len(ids))])
     assert np.array_equal(found, everything.astype(np.float32))

@@ -1,6 +1,7 @@
 """MMLU from questions to log-likelihoods, against one full forward per letter."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from tokenizers import Tokenizer
 
 from quantgate.cases import Case
 from quantgate.errors import InvalidMeasurement
+from quantgate.packages.tokenizer import load_tokenizer
 from quantgate.tasks.prompts import prompt
-from tests.running import backend_of, case_of, evaluator_in, mmlu_task
+from tests.running import case_of, evaluator_in, mmlu_task
 from tests.straightforward import PlainModel, letter_loglikelihoods, mmlu_prompt, read_rows
 from tests.tiny_corpora import SUBJECTS, write_mmlu
 from tests.tiny_models import (
@@ -79,20 +81,12 @@ def test_letters_of_built_packages_equal_full_forwards_within_noise(
     np.testing.assert_allclose(found, expected, atol=NOISE[precision])
 
 
-@pytest.mark.parametrize("fallback", ["suffixes", "padded"])
-def test_letters_without_packing_equal_those_of_full_forwards(
-    built, few, tmp_path, fallback, monkeypatch
-):
-    precision = {"suffixes": "fp32", "padded": "fp16"}[fallback]
-    monkeypatch.setattr("quantgate.models.OrtBackend", _without_packing)
-    found = scored(case_of(built[precision]), few, tmp_path)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_letters_without_packing_equal_those_of_full_forwards(built, few, tmp_path, precision):
+    case = replace(case_of(built[precision]), options_json='{"packing": false}')
+    found = scored(case, few, tmp_path)
     expected = naive_loglikelihoods(built[precision], few)
     np.testing.assert_allclose(found, expected, atol=NOISE[precision])
-
-
-def _without_packing(package, *, provider, threads):
-    assert provider == "cpu"
-    return backend_of(package.folder, packing=False)
 
 
 def test_fault_28_tokenizer_that_adds_bos_adds_it_once(few, tmp_path):
@@ -101,7 +95,7 @@ def test_fault_28_tokenizer_that_adds_bos_adds_it_once(few, tmp_path):
     )
     found = scored(case_of(package), few, tmp_path)
     np.testing.assert_allclose(found, naive_loglikelihoods(package, few), atol=1e-4)
-    items = mmlu_task(few).encode(backend_of(package).tokenizer, 1024)
+    items = mmlu_task(few).encode(load_tokenizer(package), 1024)
     bos = byte_tokenizer().token_to_id(SPECIALS[0])
     assert all(item.context.count(bos) == 1 for item in items.items)
     assert all(bos not in ids for item in items.items for ids in item.continuations)
@@ -133,7 +127,7 @@ def test_fault_27_other_tokenizer_is_no_candidate(tiny_folder, few, tmp_path):
 def test_fault_29_letters_of_several_tokens_are_scored_whole(few, tmp_path):
     tokenizer = byte_tokenizer(merges=WORD_MERGES)
     package = write_package(tmp_path / "package", Tiny(context=1024), tokenizer=tokenizer)
-    items = mmlu_task(few).encode(backend_of(package).tokenizer, 1024)
+    items = mmlu_task(few).encode(load_tokenizer(package), 1024)
     assert {len(ids) for item in items.items for ids in item.continuations} == {2}
     found = scored(case_of(package), few, tmp_path)
     np.testing.assert_allclose(found, naive_loglikelihoods(package, few), atol=1e-4)
@@ -142,7 +136,7 @@ def test_fault_29_letters_of_several_tokens_are_scored_whole(few, tmp_path):
 def test_fault_29_letters_of_unequal_lengths_are_scored_whole(few, tmp_path):
     tokenizer = byte_tokenizer(merges=[("Ġ", "A"), ("Ġ", "C"), *WORD_MERGES])
     package = write_package(tmp_path / "package", Tiny(context=1024), tokenizer=tokenizer)
-    items = mmlu_task(few).encode(backend_of(package).tokenizer, 1024)
+    items = mmlu_task(few).encode(load_tokenizer(package), 1024)
     assert [len(ids) for ids in items.items[0].continuations] == [1, 2, 1, 2]
     found = scored(case_of(package), few, tmp_path)
     np.testing.assert_allclose(found, naive_loglikelihoods(package, few), atol=1e-4)
@@ -157,7 +151,7 @@ def test_fault_29_tokenizer_that_merges_the_letter_is_refused(few, tmp_path):
 
 
 def test_fault_31_overflow_is_an_error_by_default(tiny_folder, mmlu_folder):
-    tokenizer = backend_of(tiny_folder).tokenizer
+    tokenizer = load_tokenizer(tiny_folder)
     with pytest.raises(InvalidMeasurement, match="with 5 shots") as caught:
         mmlu_task(mmlu_folder).encode(tokenizer, 400)
     assert caught.value.code == "context-overflow"
@@ -165,12 +159,12 @@ def test_fault_31_overflow_is_an_error_by_default(tiny_folder, mmlu_folder):
 
 
 def lengths(tiny_folder, mmlu_folder) -> list[int]:
-    items = mmlu_task(mmlu_folder).encode(backend_of(tiny_folder).tokenizer, 10_000)
-    return [item.longest for item in items.items]
+    items = mmlu_task(mmlu_folder).encode(load_tokenizer(tiny_folder), 10_000)
+    return [item.longest("loglikelihood") for item in items.items]
 
 
 def test_fault_31_excluded_questions_are_stored_by_id(tiny_folder, mmlu_folder):
-    tokenizer = backend_of(tiny_folder).tokenizer
+    tokenizer = load_tokenizer(tiny_folder)
     sizes = lengths(tiny_folder, mmlu_folder)
     limit = int(np.median(sizes))
     items = mmlu_task(mmlu_folder, overflow="exclude").encode(tokenizer, limit)
@@ -185,13 +179,13 @@ def test_fault_31_excluded_questions_are_stored_by_id(tiny_folder, mmlu_folder):
 
 def test_fault_31_excluding_everything_is_an_error(tiny_folder, mmlu_folder):
     with pytest.raises(InvalidMeasurement):
-        mmlu_task(mmlu_folder, overflow="exclude").encode(backend_of(tiny_folder).tokenizer, 50)
+        mmlu_task(mmlu_folder, overflow="exclude").encode(load_tokenizer(tiny_folder), 50)
 
 
 def test_fault_32_oldest_shots_are_dropped_whole_and_counted(tiny_folder, mmlu_folder):
-    backend = backend_of(tiny_folder)
     limit = 300
-    items = mmlu_task(mmlu_folder, overflow="drop_shots").encode(backend.tokenizer, limit)
+    task = mmlu_task(mmlu_folder, overflow="drop_shots")
+    items = task.encode(load_tokenizer(tiny_folder), limit)
     assert len(items.items) == 24
     assert len({item.shots for item in items.items}) > 1
     plain = Tokenizer.from_file(str(tiny_folder / "tokenizer.json"))
@@ -209,9 +203,10 @@ def test_fault_32_oldest_shots_are_dropped_whole_and_counted(tiny_folder, mmlu_f
 
 
 def test_fault_32_question_that_fits_without_shots_only(tiny_folder, mmlu_folder):
-    tokenizer = backend_of(tiny_folder).tokenizer
+    tokenizer = load_tokenizer(tiny_folder)
     sizes = [
-        item.longest for item in mmlu_task(mmlu_folder, shots=0).encode(tokenizer, 10_000).items
+        item.longest("loglikelihood")
+        for item in mmlu_task(mmlu_folder, shots=0).encode(tokenizer, 10_000).items
     ]
     items = mmlu_task(mmlu_folder, overflow="drop_shots").encode(tokenizer, max(sizes))
     assert 0 in {item.shots for item in items.items}
@@ -220,7 +215,7 @@ def test_fault_32_question_that_fits_without_shots_only(tiny_folder, mmlu_folder
 
 
 def test_fault_31_window_of_the_model_bounds_the_whole_request(tiny_folder, mmlu_folder):
-    tokenizer = backend_of(tiny_folder).tokenizer
+    tokenizer = load_tokenizer(tiny_folder)
     longest = max(lengths(tiny_folder, mmlu_folder))
     assert len(mmlu_task(mmlu_folder).encode(tokenizer, longest).items) == 24
     with pytest.raises(InvalidMeasurement):

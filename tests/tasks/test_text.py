@@ -13,12 +13,14 @@ from quantgate.errors import InvalidMeasurement
 from quantgate.manifest import load_manifest
 from quantgate.measure import KL_DIVERGENCE, Measurer
 from quantgate.results import Measurement
-from quantgate.tasks.text_pass import TextSamples, require_filled
+from quantgate.tasks.text_pass import TextItems, TextSamples
+from quantgate.tasks.windows import make_windows
 from tests.running import case_of, evaluator_in, text_task
 from tests.straightforward import (
     PlainModel,
     chunked_nll,
     compare,
+    disjoint_nll,
     perplexity,
     strided_nll,
 )
@@ -31,6 +33,7 @@ schema_version = 1
 [data]
 text = "text.txt"
 [tasks.perplexity]
+protocols = ["strided", "genai_chunked", "disjoint"]
 window = {WINDOW}
 stride = {STRIDE}
 [tasks.kl_divergence]
@@ -75,14 +78,68 @@ def measured(tiny_folder, other_folder, tmp_path_factory) -> Measured:
 
 
 @pytest.mark.parametrize("case", [0, 1], ids=["reference", "candidate"])
-@pytest.mark.parametrize("protocol", ["strided", "genai_chunked"])
+@pytest.mark.parametrize("protocol", ["strided", "genai_chunked", "disjoint"])
 def test_perplexity_equals_that_of_full_logits(measured, case, protocol):
-    score = measured.measure(case, f"perplexity.{protocol}").score("perplexity")
-    naive = strided_nll if protocol == "strided" else chunked_nll
-    nll = naive(measured.plain[case], measured.ids, WINDOW, STRIDE)
+    found = measured.measure(case, f"perplexity.{protocol}")
+    score = found.score("perplexity")
+    nll = nll_by(protocol, measured.plain[case], measured.ids)
     assert len(measured.ids) > 2000
-    assert score.n == len(nll)
+    assert score.n == len(nll) == found.comparability.items
     assert score.value == pytest.approx(perplexity(nll), rel=1e-6)
+    shares = found.detail["windows"]
+    assert sum(share["n"] for share in shares) == len(nll)
+    assert sum(share["nll_nats"] for share in shares) == pytest.approx(nll.sum(), rel=1e-6)
+
+
+def test_protocols_are_told_with_their_parameters(measured):
+    told = {
+        name: measured.measure(0, f"perplexity.{name}").comparability.protocol
+        for name in ("strided", "genai_chunked", "disjoint")
+    }
+    assert told == {
+        "strided": f"strided {WINDOW}/{STRIDE}",
+        "genai_chunked": f"genai_chunked {WINDOW}/{STRIDE}",
+        "disjoint": f"disjoint {WINDOW}",
+    }
+
+
+def test_disjoint_windows_are_listed_with_their_spans(measured):
+    shares = measured.measure(1, "perplexity.disjoint").detail["windows"]
+    count = len(measured.ids)
+    spans = [(begin, min(begin + WINDOW, count)) for begin in range(0, count, WINDOW)]
+    assert [(share["begin"], share["end"]) for share in shares] == spans
+    nll = disjoint_nll(measured.plain[1], measured.ids, WINDOW)
+    assert shares[0]["nll_nats"] == pytest.approx(nll[: WINDOW - 1].sum(), rel=1e-6)
+
+
+def test_one_pass_answers_all_protocols(measured):
+    """A protocol costs nothing where another one reads its windows already."""
+    plans = {
+        measured.measure(1, task).comparability.plan
+        for task in ("perplexity.strided", "perplexity.disjoint", KL_DIVERGENCE)
+    }
+    assert len(plans) == 1
+    shared = text_items(measured, kl_window=WINDOW).requests
+    assert len(shared) == len(text_items(measured, ("strided",), kl_window=WINDOW).requests)
+
+
+def test_default_protocols_ask_for_no_other_windows(measured):
+    asked = text_items(measured, ("strided", "genai_chunked")).requests
+    assert asked == text_items(measured, ("strided",)).requests
+    assert len(text_items(measured, ()).requests) == math.ceil(len(measured.ids) / KL_WINDOW)
+
+
+def text_items(measured: Measured, protocols=("strided", "disjoint"), kl_window=KL_WINDOW):
+    windows = make_windows(
+        len(measured.ids), window=WINDOW, stride=STRIDE, kl_window=kl_window, protocols=protocols
+    )
+    return TextItems(np.array(measured.ids), windows)
+
+
+def nll_by(protocol: str, model: PlainModel, ids: list[int]) -> np.ndarray:
+    if protocol == "disjoint":
+        return disjoint_nll(model, ids, WINDOW)
+    return (strided_nll if protocol == "strided" else chunked_nll)(model, ids, WINDOW, STRIDE)
 
 
 def test_paired_delta_is_the_log_ratio_of_the_perplexities(measured):
@@ -169,6 +226,18 @@ def test_fault_33_short_text_is_found_before_a_model_loads(tiny_folder, tmp_path
     assert caught.value.code == "text-short"
 
 
+def test_fault_33_protocol_without_a_scored_id_is_found_before_a_model_loads(
+    tiny_folder, text_file, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        "quantgate.backends.ort.make_session", lambda *_, **__: pytest.fail("loaded")
+    )
+    task = text_task(text_file, window=3, stride=2, kl_window=3)
+    with pytest.raises(InvalidMeasurement, match="genai_chunked") as caught:
+        evaluator_in(tmp_path).run(case_of(tiny_folder), task)
+    assert caught.value.code == "nothing-scored"
+
+
 def test_fault_34_window_longer_than_the_context(tiny_folder, text_file, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "quantgate.backends.ort.make_session", lambda *_, **__: pytest.fail("loaded")
@@ -197,13 +266,6 @@ def test_fault_28_bos_of_one_side_only_moves_every_id(tiny_folder, text_file, tm
     assert caught.value.code == "tokenizer-mismatch"
 
 
-def test_fault_35_vector_with_a_gap_is_no_result():
-    require_filled(np.zeros(4), "targets")
-    with pytest.raises(InvalidMeasurement, match="1 missing") as caught:
-        require_filled(np.array([0.0, np.nan, 1.0]), "targets")
-    assert caught.value.code == "rows-missing"
-
-
 def test_clustered_error_is_by_window(measured):
     score = measured.measure(1, "perplexity.strided").score("perplexity")
     nll = strided_nll(measured.plain[1], measured.ids, WINDOW, STRIDE)
@@ -219,4 +281,6 @@ def test_samples_have_a_figure_for_every_id(measured):
     samples: TextSamples = run.samples
     assert len(samples.strided) == len(measured.ids)
     assert np.isnan(samples.strided).nonzero()[0].tolist() == [0]
+    first_ids = list(range(0, len(measured.ids), WINDOW))
+    assert np.isnan(samples.disjoint).nonzero()[0].tolist() == first_ids
     assert np.isnan(samples.next_token).nonzero()[0].tolist() == [len(measured.ids) - 1]

@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantgate.errors import InvalidMeasurement, UsageFault
-from quantgate.tasks.windows import chunk_mask, disjoint_labels, make_windows, window_labels
+from quantgate.tasks.windows import (
+    DISJOINT,
+    GENAI_CHUNKED,
+    STRIDED,
+    make_windows,
+    require_scored,
+    scored_mask,
+    whole_labels,
+    window_labels,
+)
+
+ALL = (STRIDED, GENAI_CHUNKED, DISJOINT)
 
 
 @st.composite
@@ -19,9 +30,11 @@ def ledgers(draw):
     return count, window, stride, kl_window
 
 
-def windows_of(ledger):
+def windows_of(ledger, protocols=ALL):
     count, window, stride, kl_window = ledger
-    return make_windows(count, window=window, stride=stride, kl_window=kl_window)
+    return make_windows(
+        count, window=window, stride=stride, kl_window=kl_window, protocols=protocols
+    )
 
 
 def spans_by_the_protocol(count: int, window: int, stride: int) -> list[tuple[int, int]]:
@@ -69,7 +82,7 @@ def test_targets_are_predicted_inside_their_window(ledger):
 
 
 @given(ledgers())
-def test_disjoint_windows_cover_every_position_once(ledger):
+def test_divergence_windows_cover_every_position_once(ledger):
     count, _, _, kl_window = ledger
     whole = [w for w in windows_of(ledger) if w.whole]
     assert sorted(p for w in whole for p in range(w.begin, w.end)) == list(range(count))
@@ -88,15 +101,45 @@ def test_chunk_targets_are_predicted_by_the_last_prefill_chunk(ledger):
 
 
 @given(ledgers())
-def test_labels_and_mask_agree_with_the_windows(ledger):
+def test_disjoint_windows_score_all_but_their_first_id(ledger):
+    count, length, _, _ = ledger
+    windows = [w for w in windows_of(ledger) if w.disjoint]
+    begins = range(0, count, length)
+    spans = [(begin, min(begin + length, count)) for begin in begins if begin + 1 < count]
+    assert [(w.begin, w.end) for w in windows] == spans
+    targets = [t for w in windows for t in w.disjoint]
+    assert targets == [t for t in range(count) if t % length]
+    assert len(targets) == count - len(begins)
+    assert all({w.begin + p + 1 for p in w.scored} >= {*w.disjoint} for w in windows)
+
+
+@given(ledgers(), st.sets(st.sampled_from(ALL)))
+def test_what_no_protocol_names_is_not_computed(ledger, protocols):
+    everything = {(w.begin, w.end): w for w in windows_of(ledger)}
+    found = windows_of(ledger, protocols)
+    for window in found:
+        known = everything[window.begin, window.end]
+        assert window.whole == known.whole
+        assert window.disjoint == (known.disjoint if DISJOINT in protocols else range(0))
+        strided = bool({STRIDED, GENAI_CHUNKED} & protocols)
+        assert window.targets == (known.targets if strided else range(0))
+        assert window.whole or window.disjoint or window.targets
+        assert len(window.scored) > 0
+    assert sum(w.whole for w in found) == sum(w.whole for w in everything.values())
+
+
+@given(ledgers())
+def test_labels_and_masks_agree_with_the_windows(ledger):
     windows, count = windows_of(ledger), ledger[0]
-    labels, mask = window_labels(windows, count), chunk_mask(windows, count)
-    wholes = disjoint_labels(windows, count)
+    wholes = whole_labels(windows, count)
+    for protocol in ALL:
+        labels = window_labels(windows, count, protocol)
+        mask = scored_mask(windows, count, protocol)
+        for number, window in enumerate(windows):
+            assert all(labels[t] == number and mask[t] for t in window.scores(protocol))
+        assert mask.sum() == sum(len(w.scores(protocol)) for w in windows)
     for number, window in enumerate(windows):
-        assert all(labels[t] == number for t in window.targets)
-        assert all(mask[t] for t in window.chunk_targets)
         assert not window.whole or all(wholes[p] == number for p in range(window.begin, window.end))
-    assert mask.sum() == sum(len(w.chunk_targets) for w in windows)
 
 
 def test_fault_35_published_protocol_1024_512():
@@ -127,9 +170,10 @@ def test_fault_35_disjoint_window_of_one_id():
 
 
 def test_shared_windows_are_computed_once():
-    windows = make_windows(2048, window=1024, stride=512, kl_window=1024)
+    windows = make_windows(2048, window=1024, stride=512, kl_window=1024, protocols=ALL)
     assert [(w.begin, w.end) for w in windows] == [(0, 1024), (512, 1536), (1024, 2048)]
     assert [w.whole for w in windows] == [True, False, True]
+    assert [bool(w.disjoint) for w in windows] == [True, False, True]
 
 
 @pytest.mark.parametrize("count", [0, 1, 9])
@@ -151,6 +195,24 @@ def test_fault_34_stride_that_leaves_a_gap_or_stands_still(stride):
 def test_fault_34_disjoint_windows_without_width(kl_window):
     with pytest.raises(UsageFault, match="divergence windows"):
         make_windows(100, window=10, stride=5, kl_window=kl_window)
+
+
+@pytest.mark.parametrize(
+    ("count", "window", "stride", "protocol", "scored"),
+    [(9, 3, 2, GENAI_CHUNKED, 0), (3, 3, 1, GENAI_CHUNKED, 0), (2, 2, 1, DISJOINT, 1)],
+)
+def test_fault_33_protocol_that_scores_nothing(count, window, stride, protocol, scored):
+    windows = make_windows(count, window=window, stride=stride, kl_window=2, protocols=ALL)
+    require_scored(windows, [])
+    with pytest.raises(InvalidMeasurement, match=protocol) as caught:
+        require_scored(windows, [protocol])
+    assert (caught.value.code, caught.value.found) == ("nothing-scored", str(scored))
+
+
+def test_protocol_that_nobody_knows_is_no_empty_one():
+    windows = make_windows(20, window=10, stride=5, kl_window=10)
+    with pytest.raises(KeyError):
+        scored_mask(windows, 20, "rolled")
 
 
 def test_window_of_exactly_the_text_is_enough():

@@ -1,0 +1,131 @@
+"""The part of a package that computes tokens, and the KV cache that it keeps between batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from quantgate.backends.base import FloatArray, out_of_memory
+from quantgate.backends.feeds import BodyInputs, Feed
+from quantgate.errors import InvalidMeasurement
+from quantgate.packages.graph import EVERY_POSITION, HIDDEN_ROWS
+from quantgate.plan import Group
+
+
+class Body:
+    """A session, loaded when first used, that computes the rows of batches.
+
+    Args:
+        load: makes the session.
+        inputs: builds its feeds.
+        where: package and provider, for messages.
+    """
+
+    def __init__(self, load: Callable[[], Any], inputs: BodyInputs, where: str) -> None:
+        self._load = load
+        self._session: Any = None
+        self._where = where
+        self._kept: tuple[tuple[int, ...], dict[str, Any]] | None = None
+        self.inputs = inputs
+
+    def run(self, outputs: list[str], feed: Feed) -> list[Any]:
+        """The named outputs as OrtValues.
+
+        Raises:
+            InvalidMeasurement: `logits-shape`, `out-of-memory` or `run-failed`.
+        """
+        if self._session is None:
+            self._session = self._load()
+        try:
+            return list(self._session.run_with_ort_values(outputs, feed))
+        except Exception as error:  # noqa: BLE001  the runtime raises many types of its own
+            raise self._run_fault(error) from None
+
+    def _run_fault(self, error: Exception) -> InvalidMeasurement:
+        if EVERY_POSITION in str(error):
+            return InvalidMeasurement(
+                "logits-shape",
+                need=f"a hidden row for every position of {self._where}",
+                found=f"{error}",
+                fix="build the package again without prune_lm_head",
+            )
+        return InvalidMeasurement(
+            "out-of-memory" if out_of_memory(error) else "run-failed",
+            need=f"{self._where} to run",
+            found=f"{type(error).__name__}: {error}",
+            fix="check the package with: quantgate inspect",
+        )
+
+    def past(self, ids: tuple[int, ...], output: str) -> dict[str, Any] | None:
+        """KV cache of a prefix as past inputs, computed unless it is the last one; None for none.
+
+        Args:
+            ids: the prefix.
+            output: what the graph yields beside its cache.
+        """
+        if not ids:
+            return None
+        if self._kept is None or self._kept[0] != ids:
+            self._kept = None  # the old cache goes before the new one is made
+            _, cache = self.extend(output, self.inputs.prefix(ids))
+            self._kept = ids, cache
+        return self._kept[1]
+
+    def extend(self, output: str, feed: Feed) -> tuple[Any, dict[str, Any]]:
+        """One output, and the cache behind the feed's tokens as past inputs."""
+        value, *caches = self.run([output, *self.inputs.present_names], feed)
+        return value, dict(zip(self.inputs.past_names, caches, strict=True))
+
+    def close(self) -> None:
+        """Drop session and cache; ONNX Runtime frees their memory with the last reference."""
+        self._session = self._kept = None
+
+
+def hidden_rows(body: Body, batch: Group) -> Iterator[FloatArray]:
+    """Wanted hidden rows `[n, H]` of `batch`, a run at a time."""
+    if batch.padded:
+        feeds: Iterator[Feed] = iter([body.inputs.padded(batch.rows)])
+    else:
+        past = body.past(batch.prefix, HIDDEN_ROWS)
+        feeds = (body.inputs.row(row, len(batch.prefix), past) for row in batch.rows)
+    for feed in feeds:
+        (hidden,) = body.run([HIDDEN_ROWS], feed)
+        yield hidden.numpy()
+
+
+def stepwise_logits(body: Body, batch: Group, logits: str) -> Iterator[FloatArray]:
+    """Wanted logits `[1, V]` of `batch` from a graph that yields those of its last token only.
+
+    Each row, a chain, is cut behind its wanted tokens. A part follows the cache of the one before
+    it; where no cache can be followed, it is computed from the start.
+
+    Raises:
+        InvalidMeasurement: `logits-shape` where other than one row comes out.
+    """
+    past = body.past(batch.prefix, logits)
+    behind = len(batch.prefix)
+    for row in batch.rows:
+        start, cache = 0, past
+        for want in row.wanted:
+            stop = want.offset + 1
+            feed = body.inputs.chain(row.ids[start:stop], behind + start, cache)
+            if body.inputs.keeps_prefix:
+                value, cache = body.extend(logits, feed)
+                start = stop
+            else:
+                (value,) = body.run([logits], feed)
+            yield _only_row(value.numpy())
+
+
+def _only_row(logits: FloatArray) -> FloatArray:
+    rows = logits.reshape(-1, logits.shape[-1])
+    if len(rows) != 1:
+        raise InvalidMeasurement(
+            "logits-shape",
+            need="logits of the last position only, as the graph declares them",
+            found=f"{list(logits.shape)}",
+            fix="build the package again without prune_lm_head",
+        )
+    return np.asarray(rows, dtype=np.float32)

@@ -1,0 +1,149 @@
+"""ONNX Runtime GenAI engine: the shipped runtime's own generators, read by teacher forcing.
+
+The runtime loads a package as it is and computes the head for every position, so body and head
+can't be split: the hidden rows of this backend are its logits, and its head is the identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property, partial
+from typing import Any
+
+from quantgate.backends.base import FloatArray, IdentityHead, ScoredBlock, usable_cores
+from quantgate.backends.blocks import in_blocks
+from quantgate.backends.ortgenai_generator import Appends
+from quantgate.backends.ortgenai_model import (
+    import_genai,
+    load_model,
+    new_generator,
+    resolve_provider,
+    running,
+)
+from quantgate.packages.attention import wire_attention
+from quantgate.packages.genai_config import CONFIG_NAME
+from quantgate.packages.io_names import require_io_names
+from quantgate.packages.package import OnnxPackage
+from quantgate.packages.shape import read_shape
+from quantgate.plan import Group, PlanLimits
+
+# The runtime refuses to rewind these.
+NEVER_REWOUND = frozenset({"decoder-pipeline", "lfm2", "phi3v", "whisper"})
+
+
+class OrtGenaiBackend:
+    """A decoder package in onnxruntime-genai; it loads when first used.
+
+    Args:
+        package: a checked package.
+        provider: slug of the execution provider, or `package` for what `genai_config.json` says;
+            it is attached or loading fails.
+        threads: intra-op threads; 0 takes the cores this process may run on.
+
+    Raises:
+        UsageFault: `backend-not-installed`, or the configuration doesn't name the graph's inputs
+            and outputs.
+    """
+
+    def __init__(self, package: OnnxPackage, *, provider: str = "cpu", threads: int = 0) -> None:
+        import_genai()
+        config, graph = package.config, package.graph
+        require_io_names(config.names, config.layers, graph.graph, package.folder / CONFIG_NAME)
+        self._package = package
+        self._provider = provider
+        self._threads = threads or usable_cores()
+        self._continues = continues_behind_cache(package)
+        self._cost = read_shape(package, graph).cost
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Digest of the package, provider, threads and runtime versions.
+
+        The provider is the one that `score` proves to be attached.
+
+        Raises:
+            InvalidMeasurement: `files-changed` where the package isn't the one that was opened.
+        """
+        import onnxruntime
+
+        found = {
+            "backend": "ortgenai",
+            "package": self._package.digest,
+            "provider": resolve_provider(self._package, self._provider),
+            "threads": self._threads,
+            "onnxruntime_genai": import_genai().__version__,
+            "onnxruntime": onnxruntime.__version__,
+        }
+        self._package.require_unchanged()
+        return found
+
+    @property
+    def limits(self) -> PlanLimits:
+        """One sequence a row, behind a kept prefix where the graph and its type allow it."""
+        return PlanLimits(
+            packs=False,
+            keeps_prefix=self._continues,
+            context=self._package.config.context_length,
+            cost=self._cost,
+        )
+
+    @property
+    def head(self) -> IdentityHead:
+        """The rows themselves: the runtime yields logits and nothing before them."""
+        return IdentityHead()
+
+    def score(self, batch: Group) -> Iterator[ScoredBlock]:
+        """Yield the wanted rows of `batch` in blocks of at most `BLOCK_ROWS`.
+
+        Raises:
+            InvalidMeasurement: `logits-shape`, `out-of-memory` or `run-failed`; at the first call
+                also what `load_model` raises.
+        """
+        return in_blocks(self._rows(batch), self.head)
+
+    def _rows(self, batch: Group) -> Iterator[FloatArray]:
+        rows = self._appends.rows(batch)
+        while True:
+            with running(self._package, self._provider):
+                part = next(rows, None)
+            if part is None:
+                return
+            yield part
+
+    @cached_property
+    def _model(self) -> Any:
+        model = load_model(self._package, provider=self._provider, threads=self._threads)
+        self._package.require_unchanged()  # what was loaded is what was hashed
+        return model
+
+    @cached_property
+    def _appends(self) -> Appends:
+        config = self._package.config
+        return Appends(
+            partial(new_generator, self._model),
+            logits=config.logits,
+            vocabulary=config.vocab_size,
+            context=config.context_length,
+            continues=self._continues,
+        )
+
+    def close(self) -> None:
+        """Drop generator and model, in this order: a cache lives in its model's memory."""
+        appends = self.__dict__.pop("_appends", None)
+        if appends is not None:
+            appends.close()
+        self.__dict__.pop("_model", None)
+
+
+def continues_behind_cache(package: OnnxPackage) -> bool:
+    """Whether several tokens may follow a kept cache, and the cache be cut to where it was.
+
+    A choice in the graph is one by length (LongRoPE): what a cache holds then depends on what comes
+    after it.
+    """
+    config, graph = package.config, package.graph.graph
+    return (
+        config.model_type not in NEVER_REWOUND
+        and wire_attention(graph, config.position_ids, packing=False).keeps_prefix
+        and not any(node.op_type == "If" for node in graph.node)
+    )

@@ -1,0 +1,73 @@
+"""Proves on the first rows of a run that sharing and packing change nothing that matters.
+
+The sequences of one row are scored as planned and once more alone, from an empty cache. Where the
+two differ by more than batching can explain (a kernel that forgets the mask, a rewind that leaves
+something behind), the run goes on without what failed, and says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantgate.execution.orders import Order, Session
+from quantgate.plan import Group, Plan, PlanLimits
+from quantgate.rows import RowBuilder
+
+# Largest difference of a log-probability, in nats, that batching explains, by precision.
+EXPLAINED = {"fp32": 1e-3, "fp16": 0.05, "bf16": 0.25}
+EXPLAINED_ELSE = 0.25  # activations rounded to int8, or a precision that isn't known
+PROBES = 16  # ids whose log-probabilities are compared
+SEQUENCES = 3
+
+
+def narrowed(limits: PlanLimits) -> PlanLimits | None:
+    """Limits without what may have failed: packing first, then all sharing; None after that."""
+    if limits.packs:
+        return replace(limits, packs=False)
+    return None if limits.alone else replace(limits, alone=True)
+
+
+def difference(session: Session, plan: Plan, tokens: int) -> float:
+    """Largest difference in nats between rows as planned and alone; 0 where nothing is shared.
+
+    Args:
+        session: an opened model.
+        plan: what is about to be run.
+        tokens: number of ids that the tokenizer has.
+    """
+    shared = next((group for group in plan.groups if _shares(group)), None)
+    if shared is None:
+        return 0.0
+    planned = Group(shared.prefix, shared.rows[:1], shared.padded)
+    wanted = planned.wanted
+    chosen = list(dict.fromkeys(want.sequence for want in wanted))[:SEQUENCES]
+    rows = [row for row, want in enumerate(wanted) if want.sequence in chosen]
+    alone = [_alone(plan, wanted[row].sequence, wanted[row].position) for row in rows]
+    orders = [_order(planned, rows, tokens), *(_order(each, [0], tokens) for each in alone)]
+    together, *separate = (readings.logprobs for readings in session.run(orders))
+    return float(np.abs(together - np.concatenate(separate)).max())
+
+
+def _shares(group: Group) -> bool:
+    return bool(group.prefix) or not group.rows[0].is_chain
+
+
+def _alone(plan: Plan, sequence: int, position: int) -> Group:
+    """One sequence up to the position that is scored, from an empty cache."""
+    builder = RowBuilder(0)
+    builder.add(plan.sequences[sequence][: position + 1], 0, sequence, (position,))
+    return Group((), (builder.row(),))
+
+
+def _order(batch: Group, rows: list[int], tokens: int) -> Order:
+    probes = np.linspace(0, tokens - 1, PROBES).astype(np.int64)
+    numbers: NDArray[np.int64] = np.array(rows, dtype=np.int64)
+    return Order(
+        batch=batch,
+        rows=np.repeat(numbers, PROBES),
+        targets=np.tile(probes, len(rows)),
+        keep=numbers[:0],
+    )

@@ -1,0 +1,162 @@
+"""Opened models by case: one in memory at a time, in a child process unless asked otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from quantgate.backends.base import BackendSpec
+from quantgate.cases import Case
+from quantgate.execution.bounds import Bounds
+from quantgate.execution.inline import InlineSession
+from quantgate.execution.orders import Session
+from quantgate.packages.build import package_folder, prepare, source_folder
+from quantgate.packages.tokenizer import Tokenizer, load_tokenizer, tokenizer_digest
+from quantgate.plan import PlanLimits
+from quantgate.variations import varied_limits, varied_threads
+
+TORCH = "torch"
+DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an opened model said of itself."""
+
+    identity: Mapping[str, Any]
+    limits: PlanLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How models are run.
+
+    Attributes:
+        threads: per model; 0 lets the backend choose.
+        inline: in this process, for debugging; else each in a child process.
+        bounds: limits of a child's time and memory.
+    """
+
+    threads: int = 0
+    inline: bool = False
+    bounds: Bounds = field(default_factory=Bounds)
+
+
+class Sessions:
+    """Opens models; asking again for the one that is open gives the same session.
+
+    Args:
+        cache: folder of built packages.
+        execution: how models are run.
+    """
+
+    def __init__(self, cache: Path, execution: Execution) -> None:
+        self._cache = cache
+        self._execution = execution
+        self._facts: dict[str, Facts] = {}
+        self._tokenizers: dict[str, Tokenizer] = {}
+        self._open: tuple[tuple[str, BackendSpec], Session] | None = None
+        self.opened: dict[str, int] = {}
+
+    def prepare(self, cases: Iterable[Case]) -> None:
+        """Build the packages of `cases` that have a recipe and aren't built yet.
+
+        Raises:
+            InvalidMeasurement: `build-failed`.
+        """
+        prepare([case.package for case in cases if case.backend != TORCH], self._cache)
+
+    def folder(self, case: Case) -> Path:
+        """The folder that the backend of `case` reads, built if need be.
+
+        Raises:
+            UsageFault: or InvalidMeasurement, from the build.
+        """
+        if case.backend == TORCH and case.package.recipe is not None:
+            return source_folder(case.package.recipe)
+        self.prepare([case])
+        return package_folder(case.package, self._cache)
+
+    def spec(self, case: Case) -> BackendSpec:
+        """What the backend of `case` is opened with."""
+        return BackendSpec(
+            backend=case.backend,
+            folder=str(self.folder(case)),
+            provider=case.provider,
+            threads=varied_threads(case.repeat, self._execution.threads),
+            options={**self._dtype(case), **case.options},
+        )
+
+    def _dtype(self, case: Case) -> dict[str, Any]:
+        """PyTorch computes in the type that the variant's precision names."""
+        named = case.backend == TORCH and case.precision in DTYPES
+        return {"dtype": DTYPES[case.precision]} if named else {}
+
+    def tokenizer(self, case: Case) -> Tokenizer:
+        """The tokenizer of `case`; cases with the same files share one.
+
+        Raises:
+            UsageFault: `remote-code` or `tokenizer-missing`.
+        """
+        folder = self.folder(case)
+        digest = tokenizer_digest(folder)
+        if digest not in self._tokenizers:
+            self._tokenizers[digest] = load_tokenizer(folder)
+        return self._tokenizers[digest]
+
+    def start(self, case: Case) -> None:
+        """Begin to open `case` unless its facts are known; doesn't wait.
+
+        Raises:
+            UsageFault: or InvalidMeasurement, from the build.
+        """
+        if case.session_key not in self._facts:
+            self.session(case)
+
+    def facts(self, case: Case) -> Facts:
+        """Identity and limits of `case`, its model opened if it hasn't been.
+
+        Raises:
+            UsageFault: or InvalidMeasurement, from the package or the provider.
+        """
+        if case.session_key not in self._facts:
+            session = self.session(case)
+            limits = varied_limits(case.repeat, session.limits)
+            self._facts[case.session_key] = Facts(session.identity, limits)
+        return self._facts[case.session_key]
+
+    def limit(self, case: Case, limits: PlanLimits) -> None:
+        """Plan `case` within narrower limits from now on."""
+        self._facts[case.session_key] = replace(self.facts(case), limits=limits)
+
+    def session(self, case: Case) -> Session:
+        """A session of `case`, with the head of its reference at hand; any other is closed first.
+
+        Raises:
+            UsageFault: or InvalidMeasurement, from the package or the provider.
+        """
+        spec = self.spec(case)
+        if self._open and self._open[0] == (case.id, spec):
+            return self._open[1]
+        self.close()
+        reference = self.spec(case.reference) if case.reference else None
+        session = self._begin(spec, reference, case.id)
+        self._open = (case.id, spec), session
+        self.opened[case.id] = self.opened.get(case.id, 0) + 1
+        return session
+
+    def _begin(self, spec: BackendSpec, reference: BackendSpec | None, name: str) -> Session:
+        if self._execution.inline:
+            return InlineSession(spec, reference)
+        from quantgate.execution.process import ProcessSession
+
+        return ProcessSession(spec, reference, bounds=self._execution.bounds, name=name)
+
+    def close(self) -> None:
+        """End the open session, if any."""
+        if self._open:
+            _, session = self._open
+            self._open = None
+            session.close()

@@ -1,0 +1,127 @@
+"""Orders, readings, specs and faults arrive as they were sent."""
+
+import io
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantgate.backends.base import BackendSpec
+from quantgate.cost_model import CostModel
+from quantgate.errors import InvalidMeasurement, UsageFault
+from quantgate.execution import frames, wire
+from quantgate.execution.frames import Frame
+from quantgate.execution.orders import Comparison, Order, Readings
+from quantgate.plan import Group, PlanLimits, make_plan
+from quantgate.requests import Loglikelihood
+
+LIMITS = PlanLimits(True, True, 4096, CostModel(12_345_678_901, 7, 3), 512)
+NONE = np.array([], dtype=np.int64)
+ids = st.lists(st.integers(0, 2), min_size=1, max_size=12).map(tuple)
+
+
+def crossed(frame: Frame) -> Frame:
+    raw = b"".join(bytes(buffer) for buffer in frames.encode(frame))
+    return frames.read(io.BytesIO(raw))
+
+
+def same(a, b) -> bool:
+    return (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+
+
+@given(st.lists(st.tuples(ids, ids), min_size=1, max_size=20), st.booleans(), st.booleans())
+def test_batches_cross_whole(pairs, packs, keeps):
+    limits = replace(LIMITS, packs=packs, keeps_prefix=keeps, batch_tokens=64)
+    plan = make_plan([Loglikelihood(*pair) for pair in pairs], limits)
+    for batch in plan.batches():
+        order = wire.order_of(crossed(wire.order_frame(1, Order(batch, NONE, NONE, NONE))))
+        assert order.batch == batch
+        assert hash(order.batch) == hash(batch)  # tuples of ints, as the prefix cache needs them
+        assert order.comparison is None
+
+
+@pytest.mark.parametrize("hidden", [None, np.zeros((0, 4), np.float16), np.ones((2, 3))])
+def test_orders_cross_whole(hidden):
+    (batch,) = make_plan([Loglikelihood((1, 2), (3,))], LIMITS).batches()
+    order = Order(
+        batch,
+        rows=np.array([0, 0, 3]),
+        targets=np.array([-1, 5, 2**40]),
+        keep=np.array([1]),
+        comparison=Comparison(np.array([0, 7]), hidden, 268),
+    )
+    found = wire.order_of(crossed(wire.order_frame(9, order)))
+    for name in ("rows", "targets", "keep"):
+        assert same(getattr(found, name), getattr(order, name))
+    assert same(found.comparison.rows, order.comparison.rows)
+    assert found.comparison.tokens == 268
+    if hidden is None:
+        assert found.comparison.hidden is None
+    else:
+        assert same(found.comparison.hidden, hidden)
+
+
+@pytest.mark.parametrize("hidden", [None, np.ones((2, 3), np.float16)])
+def test_readings_cross_bit_for_bit(hidden):
+    odd = np.array([np.nan, -0.0, 5e-324, np.inf, 0.1 + 0.2])
+    odd[:1].view(np.int64)[0] |= 77  # a NaN with a payload
+    readings = Readings(odd, np.array([3, 4]), hidden, odd[1:2], odd[:0], odd[::2])
+    found = wire.readings_of(crossed(wire.readings_frame(3, readings)))
+    for name in ("logprobs", "top", "kl", "abs_log_ratio", "same_top"):
+        assert same(getattr(found, name), getattr(readings, name))
+    assert (found.hidden is None) == (hidden is None)
+
+
+def test_specs_cross():
+    options = MappingProxyType({"packing": False, "nested": {"a": [1, None, 0.1]}})
+    spec = BackendSpec("ort", "/a b/ü", "cuda", 3, options)
+    assert wire.opening(crossed(wire.open_frame(spec, None))) == (spec, None)
+    anchor = BackendSpec("torch", "x")
+    assert wire.opening(crossed(wire.open_frame(spec, anchor))) == (spec, anchor)
+
+
+def test_facts_cross():
+    identity = {"backend": "ort", "threads": 2}
+    assert wire.opened(crossed(wire.opened_frame(identity, LIMITS))) == (identity, LIMITS)
+
+
+@pytest.mark.parametrize("kind", [UsageFault, InvalidMeasurement])
+def test_faults_cross_as_themselves(kind):
+    fault = kind("a-code", need="n\n", found="ü", fix="f")
+    found = wire.fault_of(crossed(wire.fault_frame(4, fault)))
+    assert type(found) is kind
+    assert (found.code, found.need, found.found, found.fix) == ("a-code", "n\n", "ü", "f")
+    assert str(found) == str(fault)
+
+
+@pytest.mark.parametrize("change", [{"protocol": 2}, {"quantgate": "0.0.0"}])
+def test_another_version_is_refused(change):
+    frame = wire.open_frame(BackendSpec("ort", "x"), None)
+    with pytest.raises(InvalidMeasurement, match="protocol-mismatch"):
+        wire.opening(Frame(frame.kind, {**frame.values, **change}))
+
+
+def test_orders_with_missing_or_short_parts_are_named_faults():
+    (batch,) = make_plan([Loglikelihood((1, 2), (3, 4))], LIMITS).batches()
+    frame = wire.order_frame(1, Order(batch, NONE, NONE, NONE))
+    for name in frame.arrays:
+        if name in ("rows", "targets", "keep"):
+            left = {key: array for key, array in frame.arrays.items() if key != name}
+            damaged = [left]
+        else:
+            damaged = [{**frame.arrays, name: frame.arrays[name].reshape(-1)[:-1]}]
+        for arrays in damaged:
+            if len(frame.arrays[name]) or name in ("rows", "targets", "keep"):
+                with pytest.raises(InvalidMeasurement, match="frame-malformed"):
+                    wire.order_of(Frame(frame.kind, frame.values, arrays))
+
+
+def test_padded_groups_stay_padded():
+    limits = replace(LIMITS, packs=False, keeps_prefix=False)
+    (batch,) = make_plan([Loglikelihood((1, 2), (n,)) for n in (3, 4)], limits).batches()
+    assert batch.padded
+    found = wire.order_of(crossed(wire.order_frame(1, Order(batch, NONE, NONE, NONE))))
+    assert found.batch == batch == Group((), batch.rows, padded=True)
