@@ -81,6 +81,7 @@ class Evaluator:
         pairs = [*self._selected.get(case.id, []), (case, task)]
         turn: AbstractContextManager[None] = nullcontext()
         if case.is_reference and self._turns:  # other processes wait for what this one leaves
+            self._sessions.close_others(case)  # who waits must hold nothing others wait for
             turn = self._turns.take(self._sessions.spec(case))
         with turn:
             for one, each in pairs:

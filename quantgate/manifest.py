@@ -193,6 +193,9 @@ def describe(manifest: Manifest) -> list[str]:
     selection = f"{mmlu.decision}, {subjects}{limit}"
     protocols = f"{'+'.join(perplexity.protocols)} {perplexity.window}/{perplexity.stride}"
     cut = "" if perplexity.max_tokens is None else f", first {perplexity.max_tokens} tokens"
+    if "rolling" in perplexity.protocols:
+        count = "all" if perplexity.max_documents is None else f"first {perplexity.max_documents}"
+        cut += f", {count} documents as {manifest.data.text_format}"
     return [
         *lines,
         f"mmlu: {manifest.data.mmlu}, {mmlu.template}, {mmlu.shots} shots, {selection}",

@@ -301,6 +301,12 @@ class Measurer:
         )
 
 
+def first_metric(task: str) -> str:
+    """The metric that a task is gated on without any policy."""
+    suite, _, protocol = task.partition(".")
+    return rolling_scores.METRICS[0] if protocol == ROLLING else METRICS[suite][0]
+
+
 def require_known_metrics(manifest: Manifest) -> None:
     """Refuse a policy for a metric that its suite doesn't have: a typo would loosen the gate.
 

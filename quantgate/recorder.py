@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from quantgate.options import RunOptions
 
 RESULTS_NAME = "results.json"
+INTERRUPTED = 2  # as pytest's exit status: what was measured is whole, but not all was measured
 
 
 class Recorder:
@@ -108,7 +109,11 @@ class Recorder:
             started=self._started,
             ended=datetime.now(UTC),
             options=facts["options"],
-            configuration={**configuration, "exit_status": facts["exit_status"]},
+            configuration={
+                **configuration,
+                "exit_status": facts["exit_status"],
+                "complete": facts["exit_status"] != INTERRUPTED,
+            },
             provenance=facts["provenance"],
         )
         write_results(path, run, self.measurements, self.decisions)

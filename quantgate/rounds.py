@@ -15,7 +15,7 @@ from quantgate.answers import Answers, places_of
 from quantgate.backends.base import FloatArray
 from quantgate.cases import Case
 from quantgate.errors import InvalidMeasurement
-from quantgate.execution.journal import BatchJournal
+from quantgate.execution.journal import BatchJournal, RunJournal
 from quantgate.execution.ordering import Ordering, Ticket
 from quantgate.execution.orders import Order, Readings
 from quantgate.plan import Plan
@@ -166,8 +166,14 @@ class Round:
                 known.add(number)
                 yield ticket, readings
         left = [number for number in range(self._ordering.count) if number not in known]
-        if not left:
-            return
+        if left:
+            yield from self._run(left, journal, name_of)
+        journal.finish()
+
+    def _run(
+        self, left: list[int], journal: RunJournal, name_of: NameOf
+    ) -> Iterator[tuple[Ticket, Readings]]:
+        """The readings of the batches that are left, kept as they come."""
         session = self._asker.sessions.session(self._case)
         # A ticket holds copies of the reference's rows, so only those on their way are made.
         sent: deque[Ticket] = deque()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from quantgate import provenance
 from quantgate.baseline_schema import TaskBaseline
@@ -16,7 +17,7 @@ from quantgate.execution.journal import BatchJournal
 from quantgate.execution.turns import Turns
 from quantgate.gate import decide, decide_fault
 from quantgate.manifest import Manifest
-from quantgate.measure import AGREEMENT, METRICS, Measurer
+from quantgate.measure import AGREEMENT, Measurer, first_metric
 from quantgate.options import RunOptions
 from quantgate.report.wording import word
 from quantgate.results import Decision, Limits, Measurement, Verdict
@@ -52,12 +53,13 @@ class GateSession:
         runtime = manifest.runtime
         bounds = Bounds(runtime.batch_seconds, runtime.session_seconds, runtime.memory_mib)
         execution = Execution(runtime.threads, options.inline, bounds)
-        self.sessions = Sessions(options.cache, execution)
+        self.turns = Turns(options.cache / "turns")
+        self.sessions = Sessions(options.cache, execution, self.turns)
         self.traces = TraceStore(options.cache / "traces")
         self.journal = BatchJournal(options.cache / "journal.sqlite")
         asker = Asker(self.sessions, self.traces, self.journal, listener)
-        turns = Turns(options.cache / "turns")
-        self._measurer = Measurer(manifest, corpora, Evaluator(asker, turns), options.repeats)
+        self._told: set[str] = set()
+        self._measurer = Measurer(manifest, corpora, Evaluator(asker, self.turns), options.repeats)
         self.provenance = provenance.collect()
 
     def prepare(self, pairs: Collection[tuple[Case, str]]) -> None:
@@ -74,8 +76,12 @@ class GateSession:
             return
 
     def measure(self, case: Case, task: str) -> Measurement:
-        """The measurement named `task`; raises InvalidMeasurement."""
-        return self._measurer.measure(case, task)
+        """The measurement named `task`, with what was found on the way; raises GateError."""
+        found = self._measurer.measure(case, task)
+        told = [*self.traces.warnings, *self.journal.warnings, *self.turns.warnings]
+        new = [line for line in told if line not in self._told]
+        self._told.update(new)
+        return replace(found, warnings=(*found.warnings, *new))
 
     def decide(self, case: Case, measurement: Measurement, metric: str) -> Decision:
         """The verdict for one metric, against the stored baseline and the reference."""
@@ -100,8 +106,7 @@ class GateSession:
 
     def fault(self, case: Case, task: str, fault: GateError) -> Decision:
         """The INVALID decision for a measurement that never came to be."""
-        suite = task.partition(".")[0]
-        return decide_fault(case.id, task, METRICS[suite][0], fault)
+        return decide_fault(case.id, task, first_metric(task), fault)
 
     def failure_text(self, case: Case, decision: Decision, measurement: Measurement | None) -> str:
         """Why a decision fails its test; "" where it doesn't."""
@@ -112,10 +117,11 @@ class GateSession:
             return ""
         return word(decision, measurement, self.options.baselines / case.baseline_path)
 
-    def close(self) -> None:
-        """End the open session, and drop what was kept only to resume this run."""
+    def close(self, *, in_order: bool = True) -> None:
+        """End the open session; after a run that ended `in_order`, drop what would resume it."""
         self.sessions.close()
-        self.journal.forget()
+        if in_order:
+            self.journal.forget()
         self.journal.close()
 
     def _baseline(self, case: Case, task: str) -> TaskBaseline | None:

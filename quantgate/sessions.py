@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ from quantgate.backends.base import BackendSpec
 from quantgate.cases import Case
 from quantgate.execution.bounds import Bounds
 from quantgate.execution.inline import InlineSession
+from quantgate.execution.memory import require_memory
 from quantgate.execution.orders import Session
+from quantgate.execution.turns import Turns
 from quantgate.packages.build import package_folder, prepare, source_folder
 from quantgate.packages.tokenizer import Tokenizer, load_tokenizer, tokenizer_digest
 from quantgate.plan import PlanLimits
 from quantgate.variations import varied_limits, varied_threads
 
 TORCH = "torch"
+CPU = "cpu"
 DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
@@ -50,10 +54,13 @@ class Sessions:
     Args:
         cache: folder of built packages.
         execution: how models are run.
+        turns: of devices, which processes share; None where there is one process.
     """
 
-    def __init__(self, cache: Path, execution: Execution) -> None:
+    def __init__(self, cache: Path, execution: Execution, turns: Turns | None = None) -> None:
         self._cache = cache
+        self._turns = turns
+        self._held = ExitStack()
         self._execution = execution
         self._facts: dict[str, Facts] = {}
         self._tokenizers: dict[str, Tokenizer] = {}
@@ -142,6 +149,10 @@ class Sessions:
             return self._open[1]
         self.close()
         reference = self.spec(case.reference) if case.reference else None
+        if case.provider == CPU:
+            require_memory(Path(spec.folder), limit_mib=self._execution.bounds.memory_mib)
+        elif self._turns:
+            self._held.enter_context(self._turns.device(case.provider))
         session = self._begin(spec, reference, case.id)
         self._open = (case.id, spec), session
         self.opened[case.id] = self.opened.get(case.id, 0) + 1
@@ -156,7 +167,13 @@ class Sessions:
 
     def close(self) -> None:
         """End the open session, if any."""
-        if self._open:
-            _, session = self._open
-            self._open = None
-            session.close()
+        with self._held:
+            if self._open:
+                _, session = self._open
+                self._open = None
+                session.close()
+
+    def close_others(self, case: Case) -> None:
+        """End a session of another case than this."""
+        if self._open and self._open[0][0] != case.id:
+            self.close()

@@ -111,23 +111,33 @@ class Workspace:
 
     def run(self, *words: str, **environment: str) -> Outcome:
         """`quantgate run` with these words."""
-        results = self.folder / "reports" / "results.json"
-        results.unlink(missing_ok=True)
+        return self.finish(self.start(*words, **environment))
+
+    def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
+        """Begin a run; `finish` waits for it."""
+        self._results.unlink(missing_ok=True)
         command = [sys.executable, "-m", "quantgate.cli", "run", f"--gate-cache-dir={self.cache}"]
         ci = {"CI", "GITHUB_ACTIONS", "GITHUB_BASE_REF", "TF_BUILD", "GITLAB_CI"}
         kept = {name: value for name, value in os.environ.items() if name not in ci}
-        done = subprocess.run(
+        return subprocess.Popen(
             [*command, *words],
             cwd=self.folder,
             env={**kept, "PYTHONIOENCODING": "utf-8", **environment},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            timeout=300,
-            check=False,
         )
-        document = json.loads(results.read_bytes()) if results.exists() else None
-        return Outcome(done.returncode, done.stdout + done.stderr, document)
+
+    def finish(self, process: subprocess.Popen[str]) -> Outcome:
+        """What a run left that was begun before."""
+        output, errors = process.communicate(timeout=300)
+        document = json.loads(self._results.read_bytes()) if self._results.exists() else None
+        return Outcome(process.returncode, output + errors, document)
+
+    @property
+    def _results(self) -> Path:
+        return self.folder / "reports" / "results.json"
 
     def store_baselines(self) -> Outcome:
         """Measure everything and store it."""

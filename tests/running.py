@@ -12,10 +12,10 @@ from quantgate.corpus.mmlu import read_mmlu
 from quantgate.corpus.text import read_text
 from quantgate.evaluate import Evaluator
 from quantgate.execution.journal import BatchJournal
-from quantgate.rounds import Asker
-from quantgate.sessions import Execution, Sessions
 from quantgate.packages.package import open_package
 from quantgate.plan import Plan
+from quantgate.rounds import Asker
+from quantgate.sessions import Execution, Sessions
 from quantgate.tasks.mmlu import MmluTask
 from quantgate.tasks.mmlu_items import MmluOptions
 from quantgate.tasks.text import TextOptions, TextTask
@@ -75,18 +75,12 @@ def mmlu_task(folder: Path, **options: Any) -> MmluTask:
     return MmluTask(corpus, MmluOptions(**{**defaults, **options}))
 
 
-def text_task(
-    path: Path, *, window: int = 128, stride: int = 64, kl_window: int = 96, **options: Any
-) -> TextTask:
-    found = TextOptions(
-        **{"window": window, "stride": stride, "kl_window": kl_window, "max_tokens": None} | options
-    )
-    return TextTask(read_text(str(path), base=path.parent), found)
+def text_task(path: Path, *, window: int = 128, stride: int = 64, kl_window: int = 96) -> TextTask:
+    options = TextOptions(window=window, stride=stride, kl_window=kl_window, max_tokens=None)
+    return TextTask(read_text(str(path), base=path.parent), options)
 
 
-def score_all(
-    backend: Backend, plan: Plan
-) -> tuple[dict[tuple[int, int], Any], list[ScoredBlock]]:
+def score_all(backend: Backend, plan: Plan) -> tuple[dict[tuple[int, int], Any], list[ScoredBlock]]:
     """Logits by (sequence, position), and the blocks they came in."""
     rows: dict[tuple[int, int], Any] = {}
     blocks: list[ScoredBlock] = []

@@ -106,11 +106,13 @@ def pro_prompt(shots: Sequence[dict[str, Any]], record: dict[str, Any]) -> str:
     return "".join(asked(each) + " " + each["answer"] + "\n\n" for each in shots) + asked(record)
 
 
-def greedy_text(model: PlainModel, tokenizer: Tokenizer, prompt: str, eos: str) -> str:
-    """What two steps of greedy generation write; `eos` ends it and is no text."""
+def greedy_text(
+    model: PlainModel, tokenizer: Tokenizer, prompt: str, *, eos: str, steps: int = 2
+) -> str:
+    """What some steps of greedy generation write; `eos` ends it and is no text."""
     ids = tokenizer.encode(prompt).ids
     before = len(ids)
-    for _ in range(2):
+    for _ in range(steps):
         ids.append(int(model.logits(ids)[-1].argmax()))
         if ids[-1] == tokenizer.token_to_id(eos):
             break

@@ -48,7 +48,7 @@ def cases(tiny_folder, other_folder):
 def test_body_and_head_load_once_a_case(loads, tasks, cases, tmp_path):
     """And the reference's head once more beside its candidate, to compare with."""
     evaluator = evaluator_in(tmp_path)
-    evaluator.select(tasks)
+    evaluator.select([(case, task) for case in cases for task in tasks])
     for case in cases:
         for task in (*tasks, *tasks):
             evaluator.run(case, task)
@@ -58,7 +58,7 @@ def test_body_and_head_load_once_a_case(loads, tasks, cases, tmp_path):
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_candidate_asked_for_first_loads_nothing_twice(loads, tasks, cases, tmp_path, order):
     evaluator = evaluator_in(tmp_path)
-    evaluator.select(tasks)
+    evaluator.select([(case, task) for case in cases for task in tasks])
     for number in order:
         evaluator.run(cases[1], tasks[number])
     assert loads == {cases[0].package.path: 3, cases[1].package.path: 2}

@@ -12,6 +12,7 @@ from quantgate.cases import BuildRecipe, Package
 from quantgate.errors import UsageFault
 from quantgate.manifest import Manifest, Overrides, apply_overrides, describe, load_manifest
 from quantgate.manifest_lines import locate
+from quantgate.measure import require_known_metrics, task_names
 from quantgate.results import Limits, Tolerance
 
 ROOT = Path(__file__).parents[1]
@@ -92,9 +93,12 @@ def test_defaults_are_those_of_the_protocols(write):
     assert manifest.runtime.threads == 0
     mmlu, perplexity = manifest.tasks.mmlu, manifest.tasks.perplexity
     assert (mmlu.template, mmlu.shots, mmlu.overflow) == ("hendrycks", 5, "error")
+    assert mmlu.decision == "loglikelihood"
     assert (mmlu.subjects, mmlu.limit, mmlu.degenerate) == ((), None, "fail")
     assert perplexity.protocols == ("strided", "genai_chunked")
     assert (perplexity.window, perplexity.stride, perplexity.max_tokens) == (1024, 512, None)
+    assert perplexity.max_documents is None
+    assert manifest.data.text_format == "paragraphs"
     assert manifest.tasks.kl_divergence.window == 1024
     assert manifest.cases() == ()
 
@@ -153,6 +157,35 @@ def test_what_is_wrong_is_told_with_its_line(write, old, new, code, words):
     assert words in str(error)
     assert str(file) in str(error)
     assert f"line {line} of" in error.fix
+
+
+@pytest.mark.parametrize("template", ["hendrycks", "lm_eval", "mmlu_pro"])
+@pytest.mark.parametrize("decision", ["loglikelihood", "greedy"])
+@pytest.mark.parametrize("overflow", ["error", "drop_shots", "exclude"])
+def test_every_mmlu_protocol_may_be_named(write, template, decision, overflow):
+    lines = [f'template = "{template}"', f'decision = "{decision}"', f'overflow = "{overflow}"']
+    for shots in (0, 5):
+        text = ["schema_version = 1", "[tasks.mmlu]", *lines, f"shots = {shots}"]
+        mmlu = load_manifest(write("\n".join(text) + "\n")).tasks.mmlu
+        assert (mmlu.template, mmlu.decision, mmlu.overflow) == (template, decision, overflow)
+        assert mmlu.shots == shots
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'template = "helm"',
+        'decision = "sample"',
+        'overflow = "truncate"',
+        "shots = 6",
+        "shots = -1",
+    ],
+)
+def test_mmlu_protocols_that_there_are_not(write, line):
+    error = fault(write(f"schema_version = 1\n[tasks.mmlu]\n{line}\n"))
+    assert error.code == "manifest-value"
+    assert f"tasks.mmlu.{line.partition(' ')[0]}" in str(error)
+    assert "line 3 of" in error.fix
 
 
 @pytest.mark.parametrize(
@@ -221,6 +254,56 @@ def test_fault_34_stride_leaves_gaps(write, keys, line):
 def test_fault_33_cut_text_is_shorter_than_a_window(write):
     error = fault(write("schema_version = 1\n[tasks.perplexity]\nmax_tokens = 1023\n"))
     assert error.code == "text-too-short"
+
+
+def test_all_four_protocols_of_perplexity_may_be_named(write):
+    named = '["rolling", "disjoint", "genai_chunked", "strided"]'
+    file = write(
+        f'schema_version = 1\n[data]\ntext_format = "wikitext"\n'
+        f"[tasks.perplexity]\nprotocols = {named}\nmax_documents = 3\n"
+    )
+    manifest = load_manifest(file)
+    protocols = manifest.tasks.perplexity.protocols
+    assert protocols == ("rolling", "disjoint", "genai_chunked", "strided")
+    assert manifest.tasks.perplexity.max_documents == 3
+    assert manifest.data.text_format == "wikitext"
+    assert task_names(manifest, "perplexity") == tuple(f"perplexity.{name}" for name in protocols)
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "code"),
+    [
+        ("tasks.perplexity", 'protocols = ["rolled"]', "manifest-value"),
+        ("tasks.perplexity", "protocols = []", "manifest-value"),
+        ("tasks.perplexity", 'protocols = ["rolling", "rolling"]', "manifest-duplicate"),
+        ("tasks.perplexity", "max_documents = 0", "manifest-value"),
+        ("tasks.perplexity", "window = 1", "manifest-value"),
+        ("data", 'text_format = "markdown"', "manifest-value"),
+    ],
+)
+def test_perplexity_settings_that_mean_nothing_are_refused(write, table, line, code):
+    error = fault(write(f"schema_version = 1\n[{table}]\n{line}\n"))
+    assert error.code == code
+    assert f"{table}.{line.partition(' ')[0]}" in error.need
+
+
+def test_rolling_metrics_may_be_limited(write):
+    file = write(
+        "schema_version = 1\n[policy.perplexity]\n"
+        "word_perplexity.baseline = { relative = 0.01 }\n"
+        "byte_perplexity.reference = { relative = 0.01 }\n"
+        "bits_per_byte.reference = { absolute = 0.01 }\n"
+    )
+    require_known_metrics(load_manifest(file))
+
+
+def test_misspelt_rolling_metric_is_refused(write):
+    file = write(
+        "schema_version = 1\n[policy.perplexity]\nword_ppl.baseline = { relative = 0.01 }\n"
+    )
+    with pytest.raises(UsageFault, match="word_perplexity") as caught:
+        require_known_metrics(load_manifest(file))
+    assert caught.value.code == "policy-metric"
 
 
 @pytest.mark.parametrize("stride", [1, 1023])

@@ -1,7 +1,7 @@
 """A GPT-2 in the layout of ONNX Runtime's transformers tool, and the same network in NumPy.
 
-Keys and values of a layer share one tensor `past_%d` `[2, batch, heads, past, head size]`; ids, mask
-and positions are int32. Attention is the fused operator or, as an export leaves it, plain ones.
+Keys and values of a layer share one tensor `past_%d` `[2, batch, heads, past, head size]`; ids,
+mask and positions are int32. Attention is the fused operator or, as exports leave it, plain ones.
 """
 
 from __future__ import annotations
@@ -177,7 +177,9 @@ class _Graph:
             index = self.ints(f"half_{number}", number)
             self.constants[index] = np.array(number, dtype=np.int64)
             self.node("Gather", [f"past{tag}", index], f"past_{name}{tag}", axis=0)
-            self.node("Concat", [f"past_{name}{tag}", f"{name}_heads{tag}"], f"all_{name}{tag}", axis=2)
+            self.node(
+                "Concat", [f"past_{name}{tag}", f"{name}_heads{tag}"], f"all_{name}{tag}", axis=2
+            )
             self.node("Unsqueeze", [f"all_{name}{tag}", self.ints("front", 0)], f"one_{name}{tag}")
         self.node("Concat", [f"one_k{tag}", f"one_v{tag}"], f"present{tag}", axis=0)
         self.node("Transpose", [f"all_k{tag}"], f"turned{tag}", perm=[0, 1, 3, 2])

@@ -8,21 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from quantgate.backends.base import (
-    FloatArray,
-    Head,
-    IdentityHead,
-    ScoredBlock,
-    usable_cores,
-)
+from quantgate.backends.base import Head, IdentityHead, ScoredBlock, usable_cores
 from quantgate.backends.blocks import in_blocks
 from quantgate.backends.feeds import BodyInputs
 from quantgate.backends.ort_body import Body, hidden_rows, stepwise_logits
+from quantgate.backends.ort_head import OrtHead
 from quantgate.backends.ort_options import OrtOptions
 from quantgate.backends.ort_session import make_session, require_provider
-from quantgate.errors import InvalidMeasurement
 from quantgate.packages.accuracy_level import with_accuracy_level
 from quantgate.packages.attention import wire_attention
 from quantgate.packages.genai_config import CONFIG_NAME
@@ -35,31 +27,6 @@ from quantgate.plan import Group, PlanLimits
 
 if TYPE_CHECKING:
     import onnx
-
-
-class OrtHead:
-    """The head of a package: hidden rows to logits."""
-
-    def __init__(self, session: Any, vocabulary: int) -> None:
-        self._session = session
-        self._input = session.get_inputs()[0].name
-        self._vocabulary = vocabulary
-
-    def logits(self, hidden: FloatArray) -> NDArray[np.float32]:
-        """`[n, H]` to `[n, V]` float32.
-
-        Raises:
-            InvalidMeasurement: `logits-shape` where the head yields anything else.
-        """
-        (raw,) = self._session.run(None, {self._input: hidden})
-        if raw.ndim != 2 or len(raw) != len(hidden) or raw.shape[1] < self._vocabulary:
-            raise InvalidMeasurement(
-                "logits-shape",
-                need=f"logits [{len(hidden)}, at least {self._vocabulary}]",
-                found=f"{list(raw.shape)}",
-                fix="export the head so that it yields one row of logits per position",
-            )
-        return np.asarray(raw, dtype=np.float32)
 
 
 class OrtBackend:

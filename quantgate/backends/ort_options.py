@@ -65,6 +65,8 @@ class OrtOptions:
 
     def __post_init__(self) -> None:
         for what, options in (("session", self.session), ("provider", self.provider)):
+            if not isinstance(options, Mapping):
+                raise _invalid(f"{what} options as texts by name", options)
             for name, value in options.items():
                 _require_text(what, name, value)
                 if name not in ENGINE_CACHES:

@@ -52,9 +52,13 @@ def make_session(
     options: OrtOptions | None = None,
     engines: Path | None = None,
 ) -> Any:
-    """Load `model`, whose external data lies in `folder`.
+    """Load `model` on `provider`.
 
     Args:
+        model: a graph, weights on disk.
+        folder: where its external data lies.
+        provider: slug of the execution provider.
+        threads: intra-op threads.
         options: session and provider options.
         engines: an empty folder for engines that the provider compiles and keeps.
 

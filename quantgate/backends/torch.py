@@ -105,7 +105,11 @@ class TorchBackend:
         loading = self._loading()
         model = load_whole(loading)
         sequences = probe_sequences(self._config.get_text_config().vocab_size)
-        expected = whole_logits(model, sequences)
+        expected = attempt(
+            lambda: whole_logits(model, sequences),
+            need=f"{self._folder.path} to run on {self._device}",
+            fix="check the folder with transformers alone",
+        )
         parts = take_apart(
             model, loading, positions=self._traits.positions, head=self.__dict__.get("head")
         )

@@ -11,16 +11,14 @@ from quantgate.errors import GateError, InvalidMeasurement
 T = TypeVar("T")
 
 
-def attempt(
-    run: Callable[[], T], *, need: str, code: str = "run-failed", fix: str = "run it alone"
-) -> T:
+def attempt(run: Callable[[], T], *, need: str, fix: str, code: str = "run-failed") -> T:
     """What `run` returns.
 
     Args:
         run: calls the runtime.
         need: what it was to do.
-        code: fault code of every failure but an exhausted device.
-        fix: what mends such a failure.
+        fix: what mends any failure but an exhausted device.
+        code: fault code of such a failure.
 
     Raises:
         InvalidMeasurement: `out-of-memory`, else `code`, with the runtime's own words.

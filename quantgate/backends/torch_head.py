@@ -37,7 +37,11 @@ class TorchHead:
         Raises:
             InvalidMeasurement: `logits-shape` where the head yields anything else.
         """
-        logits = attempt(lambda: self._run(hidden), need=f"the head to run on {self._device}")
+        logits = attempt(
+            lambda: self._run(hidden),
+            need=f"the head of {type(self.wrapper).__name__} to run on {self._device}",
+            fix="measure this model type on another backend",
+        )
         if logits.ndim != 3 or logits.shape[:2] != (1, len(hidden)):
             raise InvalidMeasurement(
                 "logits-shape",
@@ -64,16 +68,17 @@ def take_out_decoder(wrapper: Any) -> Any:
     Raises:
         InvalidMeasurement: `head-not-found` where the model has no decoder of its own.
     """
-    prefix = wrapper.base_model_prefix
-    decoder = getattr(wrapper, prefix, None)
-    if decoder is None:
+    decoder = wrapper.get_decoder()
+    path = next((name for name, module in wrapper.named_modules() if module is decoder), "")
+    if not path:
         raise InvalidMeasurement(
             "head-not-found",
             need="a causal language model around a decoder",
-            found=f"{type(wrapper).__name__} without {prefix!r}",
+            found=f"{type(wrapper).__name__} without one",
             fix="measure this model type on another backend",
         )
-    setattr(wrapper, prefix, _handing_through())
+    owner, _, leaf = path.rpartition(".")
+    setattr(wrapper.get_submodule(owner), leaf, _handing_through())
     return decoder
 
 

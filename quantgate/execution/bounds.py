@@ -10,8 +10,8 @@ class Bounds:
     """Limits of one session.
 
     Attributes:
-        batch_seconds: for one batch and, separately, for opening the model.
-        session_seconds: for the whole session; 0 sets none.
+        batch_seconds: for one batch and, separately, for opening the model; 0 sets none.
+        session_seconds: for opening and all batches together, idle time not counted; 0 sets none.
         memory_mib: resident memory; 0 sets none.
     """
 

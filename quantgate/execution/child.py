@@ -25,7 +25,6 @@ from quantgate.execution.worker import DUMP_SIGNAL
 COMMAND = ("-P", "-W", "ignore", "-m", "quantgate.execution.worker")
 LAST_WORDS = 2000  # characters
 READ_BYTES = 2**16
-PIPE_BYTES = 2**20
 # A killed process ends at once unless a driver holds it, and then waiting longer doesn't help.
 KILLED_SECONDS = 10.0
 DUMP_SECONDS = 2.0
@@ -62,8 +61,6 @@ class Child:
             cast("FileIO", self._process.stdin),
             cast("FileIO", self._process.stdout),
         )
-        for stream in self._streams:
-            _widen(stream)
         # They must not hold this object: it is told to end when nobody else does.
         self._threads = (
             threading.Thread(target=_write, args=(self._streams[0], self._outbox), daemon=True),
@@ -172,7 +169,8 @@ class Child:
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     if process.returncode is None and hasattr(os, "waitid"):
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        return os.waitid(os.P_PID, process.pid, options) is not None
+        with suppress(ChildProcessError):  # somebody else has waited for it
+            return os.waitid(os.P_PID, process.pid, options) is not None
     return process.poll() is not None
 
 
@@ -184,18 +182,6 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)  # it leads a group of its own
         else:
             process.kill()
-
-
-def _widen(stream: FileIO) -> None:
-    """Let a pipe hold more than its usual 64 KiB, where the system lets it."""
-    if sys.platform != "linux":
-        return
-    import fcntl
-
-    try:
-        fcntl.fcntl(stream.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    except OSError:  # over this user's quota of pipe memory
-        return
 
 
 def _write(stream: FileIO, outbox: queue.SimpleQueue[list[Buffer] | None]) -> None:

@@ -6,7 +6,7 @@ from quantgate.errors import InvalidMeasurement
 from quantgate.execution.bounds import Bounds
 from quantgate.execution.child import Child
 
-SEE_INSIDE = "look for the cause in its last words, or run the case without a child process"
+SEE_INSIDE = "look for the cause in its last words, or run with --gate-execution inline"
 FIXES = {
     "SIGKILL": "free memory or use a machine with more: what kills so is mostly the kernel when "
     "memory runs out (dmesg tells)",
@@ -42,7 +42,7 @@ def hung(child: Child, name: str, item: str, limit: str, elapsed: float) -> Inva
         "child-hung",
         need=f"{name} to answer: {item}, within {limit}",
         found=f"no answer after {elapsed:.1f} s in {item}; {_memory(child)}; {_words(child)}",
-        fix="look where it stands in the stacks above, or allow it more time",
+        fix="look where it stands, or allow more with --gate-batch-timeout, --gate-session-timeout",
     )
 
 
@@ -52,7 +52,7 @@ def over_memory(child: Child, name: str, item: str, bounds: Bounds) -> InvalidMe
         "child-memory",
         need=f"{name} within {bounds.memory_mib} MiB of resident memory",
         found=f"{child.watch.peak_mib} MiB during {item}",
-        fix="allow more memory if the model is that large, or find what it allocates",
+        fix="allow more with --gate-memory-limit, or find what it allocates",
     )
 
 

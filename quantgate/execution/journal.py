@@ -42,7 +42,7 @@ class BatchJournal:
 
     def __init__(self, path: Path) -> None:
         self._file = JournalFile(path)
-        self._opened: set[str] = set()
+        self._finished: set[str] = set()
         self.warnings = self._file.warnings
 
     def open_run(self, key: Mapping[str, Any]) -> RunJournal:
@@ -56,13 +56,13 @@ class BatchJournal:
             ValueError, TypeError: JSON has no form for the key (`storage.canonical_json`).
         """
         name = sha256_bytes(canonical_json(dict(key)))
-        self._opened.add(name)
-        return RunJournal(self._file, name)
+        return RunJournal(self._file, name, self._finished)
 
     def forget(self) -> None:
-        """Drop all runs opened here, and anybody's batches older than `KEPT_DAYS`.
+        """Drop all runs finished here, and anybody's batches older than `KEPT_DAYS`.
 
-        To be called when a session has ended in order: only a killed one is to be resumed.
+        To be called when a session has ended in order: a killed one is to be resumed, and so is a
+        run whose model died.
         """
         self._file.attempt(self._forget, None)
 
@@ -72,7 +72,7 @@ class BatchJournal:
 
     def _forget(self, database: sqlite3.Connection) -> None:
         oldest = int(time.time()) - KEPT_DAYS * 24 * 3600
-        names = [(name,) for name in sorted(self._opened)]
+        names = [(name,) for name in sorted(self._finished)]
         database.executemany("DELETE FROM batches WHERE run = ?", names)
         database.execute("DELETE FROM batches WHERE stored_at < ?", (oldest,))
         # As a script it runs to its end; `execute` frees the first page and stops.
@@ -88,9 +88,10 @@ class BatchJournal:
 class RunJournal:
     """The batches of one run, by number."""
 
-    def __init__(self, file: JournalFile, name: str) -> None:
+    def __init__(self, file: JournalFile, name: str, finished: set[str]) -> None:
         self._file = file
         self._name = name
+        self._finished = finished
 
     @property
     def done(self) -> frozenset[int]:
@@ -113,6 +114,10 @@ class RunJournal:
         self._file.attempt(
             lambda database: self._store(database, int(number), payload), None, create=True
         )
+
+    def finish(self) -> None:
+        """Say that all batches are there: the run needs no resuming."""
+        self._finished.add(self._name)
 
     def _done(self, database: sqlite3.Connection) -> frozenset[int]:
         rows = database.execute("SELECT number FROM batches WHERE run = ?", (self._name,))

@@ -90,7 +90,8 @@ class Session(Protocol):
 
         Raises:
             InvalidMeasurement: what the backend says, `logits-not-finite` with the number of the
-                row, `child-died` or `child-hung`.
+                row; of a child process also `child-died`, `child-hung`, `child-memory`,
+                `child-error`, `frame-malformed` or `session-closed`.
         """
         ...
 

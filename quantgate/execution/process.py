@@ -15,7 +15,7 @@ from quantgate.backends.base import BackendSpec
 from quantgate.errors import GateError, InvalidMeasurement
 from quantgate.execution import endings, frames, wire
 from quantgate.execution.bounds import Bounds
-from quantgate.execution.child import Child
+from quantgate.execution.child import Child, Received
 from quantgate.execution.frames import Frame
 from quantgate.execution.orders import Order, Readings
 from quantgate.plan import PlanLimits
@@ -166,7 +166,7 @@ class ProcessSession:
         head = self._sent[0]
         started = max(self._since, head.at)
         try:
-            at, received = self._child.receive(self._seconds_left(started))
+            at, received = self._receive(started)
         except queue.Empty:
             self._end_hung(head, time.monotonic() - started)
             return
@@ -186,25 +186,27 @@ class ProcessSession:
             if head.number in self._answers:
                 self._answers[head.number] = received
 
-    def _seconds_left(self, started: float) -> float | None:
-        limits = [limit for _, limit in self._limits()]
-        if not limits:
-            return None
-        return max(LEAST_WAIT_SECONDS, started + min(limits) - time.monotonic())
+    def _receive(self, started: float) -> tuple[float, Received]:
+        left = [seconds - used for _, seconds, used in self._limits()]
+        if not left:
+            return self._child.receive(None)
+        if min(left) <= 0:
+            raise queue.Empty
+        return self._child.receive(max(LEAST_WAIT_SECONDS, started + min(left) - time.monotonic()))
 
-    def _limits(self) -> Iterator[tuple[str, float]]:
-        """The time limits in words, and the seconds they leave to the answer that is due."""
+    def _limits(self) -> Iterator[tuple[str, float, float]]:
+        """The time limits: in words, in seconds, and what earlier answers have used of them."""
         batch, session = self._bounds.batch_seconds, self._bounds.session_seconds
         if batch:
-            yield f"{batch:g} s for a batch", batch
+            yield f"{batch:g} s for a batch or opening", batch, 0.0
         if session:
-            yield f"{session:g} s for the session", session - self._spent
+            yield f"{session:g} s for the session", session, self._spent
 
     def _end_hung(self, head: _Sent, elapsed: float) -> None:
         self._child.dump_stacks()
         self._child.end()
-        limit, _ = min(self._limits(), key=lambda each: each[1])
-        self._end(endings.hung(self._child, self._name, str(head), limit, elapsed))
+        limit, _, used = min(self._limits(), key=lambda each: each[1] - each[2])
+        self._end(endings.hung(self._child, self._name, str(head), limit, used + elapsed))
 
     def _end_dead(self, head: _Sent) -> None:
         # A process that is ending has closed its pipe already; what it ends with is not there yet.

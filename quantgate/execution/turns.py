@@ -34,9 +34,20 @@ class Turns:
     @contextmanager
     def take(self, spec: BackendSpec) -> Iterator[None]:
         """Hold the turn of a model; the operating system ends the turn of a process that dies."""
+        content = {"backend": spec.backend, "folder": spec.folder, "provider": spec.provider}
+        with self._hold(content, spec.folder):
+            yield
+
+    @contextmanager
+    def device(self, provider: str) -> Iterator[None]:
+        """Hold a device's turn: its memory is for one model at a time."""
+        with self._hold({"device": provider}, f"the device of {provider}"):
+            yield
+
+    @contextmanager
+    def _hold(self, content: dict[str, str], what: str) -> Iterator[None]:
         from filelock import FileLock, Timeout
 
-        content = {"backend": spec.backend, "folder": spec.folder, "provider": spec.provider}
         name = sha256_bytes(canonical_json(content))[:20]
         self._root.mkdir(parents=True, exist_ok=True)
         owner = self._root / f"{name}.owner"
@@ -45,7 +56,7 @@ class Turns:
             lock.acquire()
         except (Timeout, OSError) as error:
             self.warnings.append(
-                f"went on without a turn at {spec.folder} after {self._patience:.0f} s: "
+                f"went on without a turn at {what} after {self._patience:.0f} s: "
                 f"{_read(owner) or error}"
             )
             yield

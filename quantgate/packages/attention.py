@@ -109,7 +109,7 @@ def _follows_cache(node: onnx.NodeProto) -> bool:
         past = list(node.input[COMBINED_PAST : COMBINED_PAST + 1])
         causal = int_attribute(node, "unidirectional")
         return bool(causal and any(past) and not int_attribute(node, "past_present_share_buffer"))
-    return node.op_type == GROUPED
+    return bool(node.op_type == GROUPED)
 
 
 def _takes_tree(node: onnx.NodeProto) -> bool:

@@ -79,7 +79,7 @@ def _projection(
     """The projection and the outputs of the selections behind it."""
     weights = {tensor.name for tensor in graph.initializer}
     constants = {name for name, node in producers.items() if node.op_type == "Constant"}
-    selectors = []
+    selectors: list[str] = []
     name = logits
     while (node := producers.get(name)) is not None:
         if node.op_type in PROJECTIONS:

@@ -56,6 +56,8 @@ def read_io_names(inputs: Any, outputs: Any, path: Path) -> IoNames:
             raise _malformed(key, f"a name with one {LAYER} for the layer", value, path)
         return value
 
+    past: tuple[str, ...]
+    present: tuple[str, ...]
     if inputs.get(COMBINED):
         past = (template(inputs, COMBINED, "past_%d"),)
         present = (template(outputs, "present_names", "present_%d"),)

@@ -19,7 +19,7 @@ from quantgate.report.numbers import FRACTION, change, digits_for, figure, perce
 from quantgate.results import Decision, Direction, Measurement, Score, Verdict
 from quantgate.stats import normal_interval
 
-_PER_TOKEN = ("nats/token", "nats per token")
+_LOG_UNITS = ("nats/token", "nats/word", "nats/byte")
 
 
 def word(decision: Decision, measurement: Measurement | None, baseline_file: PurePath | str) -> str:
@@ -118,9 +118,7 @@ def _stderr(score: Score) -> float | None:
 def _paired(decision: Decision, score: Score) -> str:
     """Word the paired difference to the reference, with its 95 % interval over the clusters."""
     delta, unit = score.paired_delta or 0.0, score.paired_unit
-    shown_unit = "nats/token" if unit in _PER_TOKEN else unit
-    if shown_unit == FRACTION:
-        shown_unit = "points"
+    shown_unit = "points" if unit == FRACTION else unit
     ends = () if score.paired_stderr is None else normal_interval(delta, score.paired_stderr)
     digits = digits_for(*(percent(end, unit) for end in (delta, *ends)))
     text = [f"{percent(number, unit):+.{digits}f}" for number in (delta, *ends)]
@@ -137,13 +135,13 @@ def _paired(decision: Decision, score: Score) -> str:
 def _allowed_paired(decision: Decision, score: Score) -> float | None:
     """Return the allowance on the paired scale; None where the check was not the reference's.
 
-    A relative tolerance t on a perplexity is ln(1 + t) in nats per token.
+    A relative tolerance t on a perplexity is ln(1 + t) in nats per token, word or byte.
     """
     if decision.against != "reference" or decision.tolerance is None:
         return None
     if score.paired_unit == score.unit and decision.allowed is not None:
         return -decision.allowed if score.direction is Direction.HIGHER else decision.allowed
-    if score.paired_unit in _PER_TOKEN and decision.tolerance.kind == "relative":
+    if score.paired_unit in _LOG_UNITS and decision.tolerance.kind == "relative":
         return math.log1p(decision.tolerance.value)
     return None
 

@@ -31,8 +31,8 @@ class MmluSamples:
     Attributes:
         loglikelihoods: of the letters in nats, float64 `[questions, options]`; NaN where a question
             has fewer options than another.
-        texts: what greedy generation writes after each prompt; None where that takes second tokens
-            that weren't asked for.
+        texts: what greedy generation writes after each prompt, its second token only where the
+            first is white space; None where such second tokens weren't asked for.
     """
 
     loglikelihoods: NDArray[np.float64]

@@ -37,29 +37,39 @@ class MmluOptions:
         """Name with parameters."""
         return f"{self.template} {self.shots}-shot {self.decision}, overflow {self.overflow}"
 
+    @property
+    def generates(self) -> int:
+        """Tokens that may be generated after a prompt."""
+        return GENERATED if self.decision == GREEDY else 1
+
 
 @dataclass(frozen=True, slots=True)
 class MmluItem:
     """One question, ready to score.
 
-    `continuations` are the token ids of its options' letters in this context; `shots` is the number
-    of shots that the context holds.
+    Attributes:
+        question: the question.
+        context: the prompt's token ids.
+        continuations: those of its options' letters in this context.
+        shots: number of shots that the context holds.
+        generates: tokens that the protocol may generate after the context.
     """
 
     question: Question
     context: Ids
     continuations: tuple[Ids, ...]
     shots: int
+    generates: int
 
     @property
     def requests(self) -> list[Loglikelihood]:
         """One request per letter."""
         return [Loglikelihood(self.context, ids) for ids in self.continuations]
 
-    def longest(self, decision: str) -> int:
+    @property
+    def longest(self) -> int:
         """Tokens the longest request reads."""
-        scored = max(map(len, self.continuations))
-        return len(self.context) - 1 + max(scored, GENERATED if decision == GREEDY else 1)
+        return len(self.context) - 1 + max(self.generates, *map(len, self.continuations))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +135,10 @@ def make_items(
     _require_letters_follow(items, options, corpus, tokenizer)
     if options.overflow == "drop_shots":
         items = _drop_shots(items, corpus, options, tokenizer, context)
-    long = [item for item in items if item.longest(options.decision) > context]
+    long = [item for item in items if item.longest > context]
     if long and options.overflow != "exclude":
         raise _overflow(long[0], context, options)
-    kept = tuple(item for item in items if item.longest(options.decision) <= context)
+    kept = tuple(item for item in items if item.longest <= context)
     if not kept:
         raise _overflow(long[0], context, options)
     excluded = tuple(item.question.id for item in long)
@@ -147,7 +157,7 @@ def _encode(
         solved = shots_of(options.template, corpus, question, options.shots)
         prompts.append(prompt(options.template, solved[options.shots - k :], question))
     return [
-        MmluItem(question, context, letters[: len(question.options)], k)
+        MmluItem(question, context, letters[: len(question.options)], k, options.generates)
         for question, context, k in zip(
             corpus.questions, tokenizer.encode(prompts), shots, strict=True
         )
@@ -179,7 +189,7 @@ def _drop_shots(
     letters = max((item.continuations for item in items), key=len)
 
     def too_long(item: MmluItem) -> bool:
-        return item.longest(options.decision) > context and item.shots > 0
+        return item.longest > context and item.shots > 0
 
     while any(map(too_long, items)):
         shots = [item.shots - too_long(item) for item in items]
@@ -191,7 +201,6 @@ def _overflow(item: MmluItem, context: int, options: MmluOptions) -> InvalidMeas
     return InvalidMeasurement(
         "context-overflow",
         need=f"question {item.question.id} within the context of {context} tokens",
-        found=f"{item.longest(options.decision)} tokens with {item.shots} shots "
-        f"(overflow = {options.overflow!r})",
+        found=f"{item.longest} tokens with {item.shots} shots (overflow = {options.overflow!r})",
         fix='set overflow = "drop_shots" or "exclude" under [tasks.mmlu]',
     )

@@ -143,7 +143,11 @@ def test_fault_07_provider_options_that_write_or_load_are_refused(name):
 @pytest.mark.parametrize(
     "options",
     [
-        {"device_id": "1", "gpu_mem_limit": "1000000000", "arena_extend_strategy": "kSameAsRequested"},
+        {
+            "device_id": "1",
+            "gpu_mem_limit": "1000000000",
+            "arena_extend_strategy": "kSameAsRequested",
+        },
         {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0", "enable_cuda_graph": "0"},
         {"device_type": "GPU", "precision": "FP16", "num_streams": "1"},
         {"trt_fp16_enable": "1", "trt_max_workspace_size": "1000000000"},
@@ -164,6 +168,8 @@ def test_other_provider_options_pass_as_they_are(options):
         ({"mlas.qnbit.force_fp32": 1}, "option-invalid"),
         ({"enable_mem_pattern": None}, "option-invalid"),
         ({5: "1"}, "option-invalid"),
+        (["enable_mem_pattern"], "option-invalid"),
+        ("enable_mem_pattern", "option-invalid"),
     ],
 )
 def test_options_that_are_none(options, code):

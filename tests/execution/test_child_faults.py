@@ -124,6 +124,12 @@ def test_fault_53_a_whole_session_has_a_limit(planted, tiny_folder):
     assert "s for the session; found: no answer after " in text
 
 
+def test_fault_53_a_session_of_many_short_batches_ends_at_its_limit(tiny_folder):
+    session = ProcessSession(spec_of(tiny_folder))
+    bounded(session, 10, session_seconds=0.001)
+    assert "s for the session; found: no answer after " in ending(session, answered=1)
+
+
 def test_fault_53_time_that_the_parent_takes_is_not_the_childs(tiny_folder):
     session = ProcessSession(spec_of(tiny_folder))
     bounded(session, 1, session_seconds=1)

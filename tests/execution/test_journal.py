@@ -465,6 +465,7 @@ FORGETTER = """
     while True:
         for number in range(4):
             run.store(number, readings_of(number, 2000, 64))
+        run.finish()
         journal.forget()
         print("forgotten", flush=True)
 """
@@ -531,18 +532,22 @@ def test_fault_55_a_place_that_refuses_ends_the_journal_with_one_warning(tmp_pat
         assert str(tmp_path / place) in journal.warnings[0]
 
 
-def test_forget_drops_the_runs_opened_here_and_frees_their_space(path):
+def test_forget_drops_the_runs_finished_here_and_frees_their_space(path):
     with BatchJournal(path) as first, BatchJournal(path) as second:
         for number in range(20):
             first.open_run({"a": 1}).store(number, readings_of(number, 2000, 64))
             first.open_run({"a": 2}).store(number, readings_of(number))
-        kept = second.open_run({"a": 3})
+        kept, broken_off = second.open_run({"a": 3}), first.open_run({"a": 4})
         kept.store(0, readings_of(0))
+        broken_off.store(0, readings_of(0))
+        for key in (1, 2):
+            first.open_run({"a": key}).finish()
         before = sum(file.stat().st_size for file in path.parent.iterdir())
         first.forget()
         assert first.open_run({"a": 1}).done == frozenset()
         assert first.open_run({"a": 2}).done == frozenset()
         assert equal(kept.load(0), readings_of(0))
+        assert equal(broken_off.load(0), readings_of(0))
         assert first.warnings == second.warnings == []
     assert before > 4_000_000
     assert sum(file.stat().st_size for file in path.parent.iterdir()) < 200_000

@@ -17,7 +17,7 @@ from tests.running import backend_of
 from tests.straightforward import PlainModel, log_softmax
 from tests.tiny_models import Tiny, write_package
 
-ROWS, HIDDEN, VOCABULARY, TOKENS = 2 * BLOCK_ROWS + 22, 8, 50, 45
+ROWS, HIDDEN, VOCABULARY = 2 * BLOCK_ROWS + 22, 8, 50
 
 
 class MatrixHead:
@@ -35,12 +35,12 @@ class MatrixHead:
 class FixedBackend:
     """Yields the same hidden rows for every batch."""
 
-    identity: dict[str, str] = {}
     limits = PlanLimits(True, True, 1024, CostModel(1, 1, 1))
 
     def __init__(self, seed: int = 0, rows: int = ROWS) -> None:
         self.hidden = np.random.default_rng(seed).normal(size=(rows, HIDDEN)).astype(np.float32)
         self.head = MatrixHead(seed)
+        self.identity: dict[str, str] = {}
 
     def score(self, batch):
         return in_blocks(np.array_split(self.hidden, 7), self.head)
@@ -116,13 +116,10 @@ def test_kept_rows_come_back_as_they_were():
 def test_comparison_with_another_head(rows):
     backend, reference = FixedBackend(), FixedBackend(seed=1)
     rows = ints(*rows)
-    comparison = Comparison(rows, reference.hidden[rows], TOKENS)
+    comparison = Comparison(rows, reference.hidden[rows], VOCABULARY)
     found = carry_out(backend, order_of(comparison=comparison), reference.head)
 
-    def over_tokens(of: FixedBackend):
-        return log_softmax((of.hidden @ of.head.matrix).astype(np.float32)[rows, :TOKENS])
-
-    log_p, log_q = over_tokens(reference), over_tokens(backend)
+    log_p, log_q = log_probabilities(reference)[rows], log_probabilities(backend)[rows]
     p = np.exp(log_p)
     np.testing.assert_allclose(found.kl, (p * (log_p - log_q)).sum(axis=-1), rtol=1e-5)
     np.testing.assert_allclose(
@@ -135,7 +132,7 @@ def test_comparison_with_another_head(rows):
 
 def test_fault_25_comparison_with_itself_is_zero():
     backend = FixedBackend()
-    comparison = Comparison(ints(*range(0, ROWS, 3)), None, TOKENS)
+    comparison = Comparison(ints(*range(0, ROWS, 3)), None, VOCABULARY)
     found = carry_out(backend, order_of(comparison=comparison), None)
     assert len(found.kl) == 50
     assert not found.kl.any()
@@ -147,10 +144,10 @@ def test_fault_25_divergence_has_a_direction():
     first, second = FixedBackend(), FixedBackend(seed=1)
     rows = ints(*range(ROWS))
     there = carry_out(
-        first, order_of(comparison=Comparison(rows, second.hidden, TOKENS)), second.head
+        first, order_of(comparison=Comparison(rows, second.hidden, VOCABULARY)), second.head
     )
     back = carry_out(
-        second, order_of(comparison=Comparison(rows, first.hidden, TOKENS)), first.head
+        second, order_of(comparison=Comparison(rows, first.hidden, VOCABULARY)), first.head
     )
     assert np.abs(there.kl - back.kl).min() > 0
     np.testing.assert_array_equal(there.same_top, back.same_top)
@@ -232,7 +229,9 @@ def test_readings_of_a_package_are_those_of_full_forwards(tiny_folder):
     random = np.random.default_rng(3)
     stem = tuple(random.integers(0, 268, 40).tolist())
     requests = [
-        LoglikelihoodRolling((*stem, *ends), range(40, 46), tuple(random.integers(0, 268, 6).tolist()))
+        LoglikelihoodRolling(
+            (*stem, *ends), range(40, 46), tuple(random.integers(0, 268, 6).tolist())
+        )
         for ends in random.integers(0, 268, (5, 6)).tolist()
     ]
     limits = replace(backend.limits, cost=CostModel(linear=10**6, pair=1, cache=1))

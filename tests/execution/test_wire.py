@@ -120,8 +120,8 @@ def test_orders_with_missing_or_short_parts_are_named_faults():
 
 
 def test_padded_groups_stay_padded():
-    limits = replace(LIMITS, packs=False, keeps_prefix=False)
-    (batch,) = make_plan([Loglikelihood((1, 2), (n,)) for n in (3, 4)], limits).batches()
-    assert batch.padded
+    requests = [Loglikelihood((n, 2), (3,)) for n in (1, 4)]
+    rows = [row for batch in make_plan(requests, LIMITS).batches() for row in batch.rows]
+    batch = Group((), tuple(rows), padded=True)
     found = wire.order_of(crossed(wire.order_frame(1, Order(batch, NONE, NONE, NONE))))
-    assert found.batch == batch == Group((), batch.rows, padded=True)
+    assert found.batch == batch

@@ -160,7 +160,7 @@ def test_fault_31_overflow_is_an_error_by_default(tiny_folder, mmlu_folder):
 
 def lengths(tiny_folder, mmlu_folder) -> list[int]:
     items = mmlu_task(mmlu_folder).encode(load_tokenizer(tiny_folder), 10_000)
-    return [item.longest("loglikelihood") for item in items.items]
+    return [item.longest for item in items.items]
 
 
 def test_fault_31_excluded_questions_are_stored_by_id(tiny_folder, mmlu_folder):
@@ -205,8 +205,7 @@ def test_fault_32_oldest_shots_are_dropped_whole_and_counted(tiny_folder, mmlu_f
 def test_fault_32_question_that_fits_without_shots_only(tiny_folder, mmlu_folder):
     tokenizer = load_tokenizer(tiny_folder)
     sizes = [
-        item.longest("loglikelihood")
-        for item in mmlu_task(mmlu_folder, shots=0).encode(tokenizer, 10_000).items
+        item.longest for item in mmlu_task(mmlu_folder, shots=0).encode(tokenizer, 10_000).items
     ]
     items = mmlu_task(mmlu_folder, overflow="drop_shots").encode(tokenizer, max(sizes))
     assert 0 in {item.shots for item in items.items}

@@ -207,7 +207,7 @@ def test_fault_31_overflow_is_told_dropped_or_excluded(template, ten_letters, pr
         return mmlu_task(pro, template=template, overflow=overflow).encode(tokenizer, limit)
 
     whole = encode(100_000, "error")
-    sizes = {item.question.id: item.longest("loglikelihood") for item in whole.items}
+    sizes = {item.question.id: item.longest for item in whole.items}
     limit = int(np.median(list(sizes.values())))
     with pytest.raises(InvalidMeasurement) as caught:
         encode(limit, "error")
@@ -220,7 +220,7 @@ def test_fault_31_overflow_is_told_dropped_or_excluded(template, ten_letters, pr
     assert dropped.excluded == ()
     for item in dropped.items:
         assert (item.shots == 5) == (sizes[item.question.id] <= limit)
-        assert item.longest("loglikelihood") <= limit
+        assert item.longest <= limit
         solved = shots_of(template, mmlu_task(pro)._corpus, item.question, 5)
         text = prompt(template, solved[5 - item.shots :], item.question)
         assert tokenizer.encode([text]) == [item.context]
