@@ -12,8 +12,7 @@ from quantgate.cases import Case
 from quantgate.errors import InvalidMeasurement
 from quantgate.plan import Plan, PlanLimits, make_plan
 from quantgate.requests import Request
-from quantgate.rounds import Asker, Round
-from quantgate.storage import sha256_bytes
+from quantgate.rounds import Asker, NameOf, Round
 from quantgate.tasks.base import Items, KeptRows
 from quantgate.traces import HIDDEN
 
@@ -62,13 +61,15 @@ class Asking:
 
     @property
     def plan_digest(self) -> str:
-        """Digest of the plans of all rounds."""
-        if len(self._plans) == 1:
-            return self._plans[0]
-        return sha256_bytes("".join(self._plans).encode())
+        """Digest of the first round's plan: what a later one asks depends on the answers."""
+        return self._plans[0]
 
-    def ask(self, requests: Sequence[Request]) -> Answers:
+    def ask(self, requests: Sequence[Request], name: NameOf | None = None) -> Answers:
         """Answers to `requests`; a device out of memory gets smaller batches, and that is told.
+
+        Args:
+            requests: what to ask.
+            name: what a request is about, for messages; the items' own name by default.
 
         Raises:
             InvalidMeasurement: whatever makes the answers meaningless.
@@ -77,7 +78,7 @@ class Asking:
             limits = self._asker.sessions.facts(self._case).limits
             plan = make_plan(requests, limits)
             try:
-                return self._ask(requests, plan, limits)
+                return self._ask(requests, plan, limits, name or self._items.name)
             except _Narrower as found:
                 limits = found.limits
                 self.warnings.append(found.why)
@@ -85,16 +86,20 @@ class Asking:
                 if fault.code in FATAL:
                     self._asker.sessions.close()
                 widest = plan.widest_batch
-                if fault.code != OUT_OF_MEMORY or widest < 2:
+                half = widest // 2
+                # A sequence isn't cut: where less was asked for already, there is no smaller plan.
+                if fault.code != OUT_OF_MEMORY or not 0 < half < limits.batch_tokens:
                     raise
-                limits = replace(limits, batch_tokens=widest // 2)
+                limits = replace(limits, batch_tokens=half)
                 self.warnings.append(
                     f"out of device memory with {widest} tokens at once: batches of at most "
                     f"{limits.batch_tokens} from here on"
                 )
             self._asker.sessions.limit(self._case, limits)
 
-    def _ask(self, requests: Sequence[Request], plan: Plan, limits: PlanLimits) -> Answers:
+    def _ask(
+        self, requests: Sequence[Request], plan: Plan, limits: PlanLimits, name: NameOf
+    ) -> Answers:
         started = time.perf_counter()
         one = Round(
             self._asker,
@@ -109,12 +114,12 @@ class Asking:
         if not found:
             self._require_agreement(plan, limits)
         if self._case.is_reference:
-            trace = trace or one.keep(self._task, self._items.name)
+            trace = trace or one.keep(self._task, name)
             answers = Answers.from_arrays(trace.arrays)
             if HIDDEN in trace.arrays:
                 self.kept_rows = KeptRows(trace.arrays[HIDDEN], one.digest)
         else:
-            answers = one.answers(self._task, self._items.name)
+            answers = one.answers(self._task, name)
         self._plans.append(plan.digest)
         self._add_cost(plan, time.perf_counter() - started, found=found)
         return answers

@@ -9,6 +9,7 @@ from quantgate.corpus.pins import check_pin
 from quantgate.corpus.text import TextCorpus, read_text
 from quantgate.manifest import Manifest
 from quantgate.provenance import in_ci
+from quantgate.tasks.prompts import TEMPLATES
 
 
 class Corpora:
@@ -30,8 +31,11 @@ class Corpora:
         corpus = read_mmlu(
             data.mmlu, base=self.manifest.base, subjects=task.subjects, limit=task.limit
         )
-        for subject in corpus.shots:
-            corpus.shots_for(subject, task.shots)
+        if TEMPLATES[task.template].common:
+            corpus.common_shots(task.shots)
+        else:
+            for subject in corpus.shots:
+                corpus.shots_for(subject, task.shots)
         self._check("mmlu", corpus.files_digest, data.mmlu_sha256)
         return corpus
 

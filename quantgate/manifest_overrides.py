@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -175,18 +176,19 @@ def _options(options: BackendOptions, overrides: Overrides) -> BackendOptions:
     """A model copied with an update counts the updated fields as given."""
     ort, torch = options.ort, options.torch
     if overrides.accuracy_level is not None:
-        level = _at_least("--gate-accuracy-level", 0, overrides.accuracy_level)
+        level = _at_least("--gate-accuracy-level", 0, overrides.accuracy_level, most=4)
         ort = ort.model_copy(update={"accuracy_level": level})
     if overrides.trust_remote_code:
         torch = torch.model_copy(update={"trust_remote_code": True})
     return options.model_copy(update={"ort": ort, "torch": torch})
 
 
-def _at_least(option: str, least: int, value: float) -> float:
-    if value < least:
+def _at_least(option: str, least: int, value: float, most: float = math.inf) -> float:
+    if not least <= value <= most:  # NaN lies nowhere
+        bound = f"from {least}" if most == math.inf else f"from {least} to {most:g}"
         raise UsageFault(
             "option-range",
-            need=f"{option}: a number from {least}",
+            need=f"{option}: a number {bound}",
             found=str(value),
             fix=f"{option} {least}, or leave the option out",
         )

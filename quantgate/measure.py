@@ -330,7 +330,15 @@ def with_noise(first: Measurement, again: Sequence[Measurement]) -> Measurement:
     scores = tuple(
         replace(
             score,
-            noise=max(abs(other.score(score.metric).value - score.value) for other in again),
+            noise=max(
+                (
+                    abs(same.value - score.value)
+                    for other in again
+                    for same in other.scores
+                    if same.metric == score.metric
+                ),
+                default=None,
+            ),
         )
         for score in first.scores
     )

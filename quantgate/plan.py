@@ -236,8 +236,9 @@ class _Packer:
             sizes = self._sizes(start, stop, depth, width)
             return sum(self.limits.cost.row(size, depth) for size in sizes)
 
-        # Runtimes count the whole row against the context, restarted positions or not.
-        widest = min(self.limits.context - depth, self.limits.batch_tokens)
+        # Runtimes count the whole row against the context, restarted positions or not. Without a
+        # prefix there may be one token more in front that nobody sees (`Attention.needs_past`).
+        widest = min(self.limits.context - max(depth, 1), self.limits.batch_tokens)
         fitting = (width for width in ROW_WIDTHS if width <= widest)
         return min((0, *fitting), key=cost)
 

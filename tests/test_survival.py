@@ -30,8 +30,8 @@ WORKER = "quantgate.execution.worker"
 def corpora(tmp_path_factory) -> tuple[Path, Path]:
     """Enough text for several batches of every case."""
     folder = tmp_path_factory.mktemp("corpora")
-    mmlu = write_mmlu(folder / "mmlu", questions=40)
-    return mmlu, write_text(folder / "text.txt", words=9000)
+    mmlu = write_mmlu(folder / "mmlu", questions=12)
+    return mmlu, write_text(folder / "text.txt", words=3000)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_killed_parent_resumes_to_the_same_bytes(make, undisturbed, moment):
     model = wait_for_model(process)
     time.sleep(random.Random(moment).uniform(0, seconds))
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     if model is not None:
         assert psutil.wait_procs([model], timeout=10)[1] == []
     outcome = workspace.run()

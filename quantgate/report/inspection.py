@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantgate.packages.attention import attention_kinds
+from quantgate.packages.genai_config import CONFIG_NAME
 from quantgate.packages.graph import split
+from quantgate.packages.io_names import require_io_names
 from quantgate.packages.layers import Projection, projections
 from quantgate.packages.package import OnnxPackage, open_package
 from quantgate.packages.shape import read_shape
@@ -35,7 +37,13 @@ def print_inspection(folder: Path, console: Console) -> None:
 def facts(package: OnnxPackage) -> list[tuple[str, str]]:
     """Label and text of each fact."""
     config = package.config
-    graph = split(package.graph, logits=config.logits, position_ids=config.position_ids)
+    require_io_names(config.names, config.layers, package.graph.graph, package.folder / CONFIG_NAME)
+    graph = split(
+        package.graph,
+        logits=config.logits,
+        position_ids=config.position_ids,
+        input_ids=config.names.input_ids,
+    )
     shape = read_shape(package, graph.body)
     cache = shape.caches[0] if shape.caches else None
     kinds = ", ".join(sorted(attention_kinds(package.graph.graph))) or "plain operators"

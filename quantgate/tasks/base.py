@@ -33,7 +33,16 @@ class Items(Protocol):
 
 ItemsT = TypeVar("ItemsT", bound=Items)
 SamplesT = TypeVar("SamplesT")
-Ask = Callable[[Sequence[Request]], Answers]
+
+
+class Ask(Protocol):
+    """Asks the model; `name` says what a request is about, the items' own name by default."""
+
+    def __call__(
+        self, requests: Sequence[Request], name: Callable[[int], str] | None = None
+    ) -> Answers:
+        """Answers to `requests`; raises InvalidMeasurement."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,10 @@ class MmluTask(Task[MmluItems, MmluSamples]):
         if blank and self.options.decision != GREEDY:
             return None
         if blank:
-            answers = ask([_second(items.items[number], first[number]) for number in blank])
+            answers = ask(
+                [_second(items.items[number], first[number]) for number in blank],
+                lambda index: items.items[blank[index]].question.id,
+            )
             second = answers.top[answers.offsets[:-1]].tolist()
             for number, token in zip(blank, second, strict=True):
                 texts[number] = tokenizer.decode([first[number], token])

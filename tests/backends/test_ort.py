@@ -122,6 +122,18 @@ def test_packed_rows_without_a_prefix_keep_their_positions(tmp_path, context):
     assert plan_difference(backend, PlainModel(folder), rootless_plan(backend)) < 1e-4
 
 
+def test_packed_rows_without_a_prefix_leave_room_in_the_context(tmp_path):
+    """Sixty-four tokens where the context has as many and a row needs one more in front."""
+    folder = write_package(tmp_path, Tiny(context=64))
+    backend = backend_of(folder)
+    requests = [Loglikelihood((*ids_of(16, 1), *ids_of(4, 20 + i)), (5,)) for i in range(6)]
+    requests += [Loglikelihood((*ids_of(12, 2), *ids_of(4, 30 + i)), (5,)) for i in range(3)]
+    heavy = CostModel(linear=10**6, pair=1, cache=10**7)
+    plan = make_plan(requests, replace(backend.limits, cost=heavy))
+    assert not any(group.prefix for group in plan.groups)
+    assert plan_difference(backend, PlainModel(folder), plan) < 1e-4
+
+
 @pytest.mark.parametrize("precision", NOISE)
 def test_builders_packages_pack_without_a_prefix(built, precision):
     backend = backend_of(built[precision])

@@ -178,13 +178,14 @@ def test_fault_14_pickle_beside_a_package_is_never_opened(own_package, tmp_path)
             if event == "open" and "side." in str(arguments[0]):
                 opened.append(str(arguments[0]))
         sys.addaudithook(watch)
+        from quantgate.packages.tokenizer import load_tokenizer
         from quantgate.plan import make_plan
         from quantgate.requests import Loglikelihood
         from tests.running import backend_of
         backend = backend_of(Path(sys.argv[1]))
-        backend.tokenizer
+        load_tokenizer(Path(sys.argv[1]))
         plan = make_plan([Loglikelihood((1, 2), (3,))], backend.limits)
-        assert len(list(backend.score(plan, lambda _: None))) == 1
+        assert len(list(backend.score(next(plan.batches())))) == 1
         assert backend.identity["package"]
         print(opened)
         """

@@ -137,7 +137,7 @@ def test_fault_10_opset_newer_than_the_runtime(own_package):
     model.opset_import[0].version = 9999
     with pytest.raises(InvalidMeasurement, match="9999") as caught:
         make_session(model, own_package, provider="cpu", threads=1)
-    assert caught.value.code == "load-failed"
+    assert caught.value.code == "opset-unsupported"
 
 
 @pytest.mark.parametrize(

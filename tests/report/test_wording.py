@@ -21,7 +21,7 @@ ALLOWED = "allowed -1.00 points"
 FILE = "baselines/tiny/int4-ort-cpu.json"
 PERPLEXITY = Score(
     metric="perplexity", value=14.82, n=65_000, unit="perplexity", direction=Direction.LOWER,
-    paired_delta=0.0308, paired_stderr=0.00418, paired_unit="nats per token", clusters=64,
+    paired_delta=0.0308, paired_stderr=0.00418, paired_unit="nats/token", clusters=64,
 )  # fmt: skip
 ACCURACY = Score(
     metric="accuracy", value=0.79, n=570, unit="fraction", direction=Direction.HIGHER,
