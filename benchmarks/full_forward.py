@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantgate.packages.io_names import layer_names
 from quantgate.packages.package import OnnxPackage
 
 
@@ -40,38 +41,27 @@ class FullForward:
         self._empty = {
             name: self._empty_cache(value)
             for name, value in inputs.items()
-            if name in _past_names(package)
+            if name in layer_names(package.config.names.past, package.config.layers)
         }
 
     def _empty_cache(self, value: Any) -> NDArray[Any]:
-        from quantgate.backends.feeds import tensor_dtype
-
         heads, width = value.shape[1], value.shape[3]
         size = width if isinstance(width, int) else self._config.head_size
-        kinds = {"tensor(float)": 1, "tensor(float16)": 10}
-        return np.zeros((1, heads, 0, size), dtype=tensor_dtype(kinds[value.type]))
+        kinds = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+        return np.zeros((1, heads, 0, size), dtype=kinds[value.type])
 
     def logits(self, ids: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
         """Logits of all positions, `[1, S, V]`, in the graph's own type."""
         tokens = np.asarray(ids, dtype=np.int64)[None]
         feed = {
-            self._config.input_ids: tokens,
-            self._config.attention_mask: np.ones_like(tokens),
+            self._config.names.input_ids: tokens,
+            self._config.names.attention_mask: np.ones_like(tokens),
             **self._empty,
         }
         if self._takes_positions:
             feed[self._config.position_ids] = np.arange(tokens.shape[1], dtype=np.int64)[None]
         (logits,) = self._session.run([self._config.logits], feed)
         return np.asarray(logits)
-
-
-def _past_names(package: OnnxPackage) -> set[str]:
-    config = package.config
-    return {
-        name % layer
-        for layer in range(config.layers)
-        for name in (config.past_key, config.past_value)
-    }
 
 
 def last_row_logprobs(logits: NDArray[Any], tokens: NDArray[np.int64]) -> NDArray[np.float64]:

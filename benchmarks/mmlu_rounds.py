@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.asking import ask, warm_up
 from benchmarks.full_forward import FullForward, last_row_logprobs
-from quantgate.backends.ort import OrtBackend
-from quantgate.packages.package import OnnxPackage
+from quantgate.answers import Answers
+from quantgate.execution.inline import InlineSession
+from quantgate.packages.tokenizer import Tokenizer
 from quantgate.plan import Plan, make_plan
-from quantgate.requests import Loglikelihood
-from quantgate.tasks.base import Work
+from quantgate.requests import Request
 from quantgate.tasks.mmlu import MmluTask
 from quantgate.tasks.mmlu_items import MmluItems
 
@@ -55,19 +57,20 @@ class Sides:
     """Both engines, loaded."""
 
     full: FullForward
-    ours: OrtBackend
+    ours: InlineSession
+    tokenizer: Tokenizer
 
     def round(self, subject: Subject) -> None:
         """Measure `subject` on both sides, one after the other."""
         started = time.perf_counter()
         theirs = self._one_by_one(subject)
         turned = time.perf_counter()
-        plan = make_plan(subject.items.requests, self.ours.limits)
+        make_plan(subject.items.requests, self.ours.limits)
         planned = time.perf_counter()
-        samples = subject.task.score(Work(self.ours, subject.items, plan, _unheard))
+        samples = subject.task.score(subject.items, self._ask, self.tokenizer)
         ended = time.perf_counter()
         subject.seconds[FULL].append(turned - started)
-        subject.seconds[OURS].append(ended - turned)
+        subject.seconds[OURS].append(ended - planned)  # planned a second time within
         subject.planning.append(planned - turned)
         subject.values = {FULL: theirs, OURS: samples.loglikelihoods}
 
@@ -75,28 +78,16 @@ class Sides:
         """Run both sides on one prompt, untimed: first runs allocate."""
         context = subject.items.contexts[0]
         self.full.logits(context)
-        run_one(self.ours, context)
+        warm_up(self.ours, context)
+
+    def _ask(
+        self, requests: Sequence[Request], name: Callable[[int], str] | None = None
+    ) -> Answers:
+        del name
+        return ask(self.ours, requests, self.tokenizer.size)
 
     def _one_by_one(self, subject: Subject) -> NDArray[np.float64]:
         letters = subject.letters
         return np.array(
             [last_row_logprobs(self.full.logits(ids), letters) for ids in subject.items.contexts]
         )
-
-
-def load_ours(package: OnnxPackage, threads: int) -> OrtBackend:
-    """A backend with its sessions loaded: scoring one token makes it load them."""
-    backend = OrtBackend(package, threads=threads)
-    run_one(backend, (1,))
-    return backend
-
-
-def run_one(backend: OrtBackend, context: tuple[int, ...]) -> None:
-    """Score one prompt and drop the result."""
-    plan = make_plan([Loglikelihood(context, (1,))], backend.limits)
-    for _ in backend.score(plan, _unheard):
-        pass
-
-
-def _unheard(_: int) -> None:
-    """Progress that nobody follows."""

@@ -29,14 +29,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from benchmarks.asking import warm_up
 from benchmarks.full_forward import FullForward
 from benchmarks.matmul_peak import measure_peak, useful_flops
-from benchmarks.mmlu_rounds import FULL, OURS, SIDES, Sides, Subject, load_ours
+from benchmarks.mmlu_rounds import FULL, OURS, SIDES, Sides, Subject
 from benchmarks.models import PRECISIONS, add_model_arguments, model_arguments
 from benchmarks.output import print_table, write_json
-from quantgate.backends.ort import OrtBackend
+from quantgate.backends.base import BackendSpec
 from quantgate.corpus.mmlu import read_mmlu
+from quantgate.execution.inline import InlineSession
 from quantgate.packages.package import OnnxPackage
+from quantgate.packages.tokenizer import load_tokenizer
 from quantgate.plan import make_plan
 from quantgate.tasks.mmlu import MmluTask
 from quantgate.tasks.mmlu_items import MmluOptions
@@ -80,11 +83,11 @@ def _options() -> argparse.Namespace:
 def _measure(package: OnnxPackage, options: argparse.Namespace) -> dict[str, Any]:
     """Everything about one package, JSON-ready; the peak is measured before and after."""
     full, full_load = _timed(lambda: FullForward(package, threads=options.threads))
-    ours, ours_load = _timed(lambda: load_ours(package, options.threads))
-    _, tokenizer_load = _timed(lambda: ours.tokenizer)
-    subjects, encoding = _timed(lambda: [_subject(s, ours, options) for s in options.subjects])
+    ours, ours_load = _timed(lambda: _load_ours(package, options.threads))
+    tokenizer, tokenizer_load = _timed(lambda: load_tokenizer(package.folder))
+    sides = Sides(full, ours, tokenizer)
+    subjects, encoding = _timed(lambda: [_subject(s, sides, options) for s in options.subjects])
     before = measure_peak(package, threads=options.threads)
-    sides = Sides(full, ours)
     for subject in subjects:
         sides.warm_up(subject)
     for _ in range(options.rounds):
@@ -109,15 +112,22 @@ def _timed(make: Callable[[], T]) -> tuple[T, float]:
     return made, time.perf_counter() - started
 
 
-def _subject(name: str, backend: OrtBackend, options: argparse.Namespace) -> Subject:
+def _load_ours(package: OnnxPackage, threads: int) -> InlineSession:
+    session = InlineSession(BackendSpec("ort", str(package.folder), threads=threads))
+    warm_up(session)
+    return session
+
+
+def _subject(name: str, sides: Sides, options: argparse.Namespace) -> Subject:
     corpus = read_mmlu(
         str(options.data_dir.resolve()), base=Path(), subjects=[name], limit=options.questions
     )
     task = MmluTask(corpus, OPTIONS)
-    items = task.encode(backend.tokenizer, backend.limits.context)
+    limits = sides.ours.limits
+    items = task.encode(sides.tokenizer, limits.context)
     if any(len(ids) != 1 for ids in items.items[0].continuations):
         raise SystemExit("one forward per question needs letters of one token each")
-    return Subject(name, task, items, make_plan(items.requests, backend.limits))
+    return Subject(name, task, items, make_plan(items.requests, limits))
 
 
 def _times(subjects: list[Subject]) -> dict[str, Any]:

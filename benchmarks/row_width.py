@@ -49,7 +49,7 @@ class Body:
             raise SystemExit(f"{package.folder}: rows can't be packed behind a prefix")
         shape = read_shape(package, graph.body)
         self.cost: CostModel = shape.cost
-        self._inputs = BodyInputs(config, graph, shape)
+        self._inputs = BodyInputs(config.names, graph.body, graph.attention, shape.caches)
         folder = config.model_path.parent
         self._session: Any = make_session(graph.body, folder, provider="cpu", threads=threads)
 

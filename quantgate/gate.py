@@ -87,7 +87,7 @@ def noise(score: Score, baseline: TaskBaseline | None) -> float | None:
 def _doubt(decision: Decision, checks: list[Check], floor: float | None) -> Decision:
     """Make a decision INCONCLUSIVE whose tolerance is finer than the noise: chance decided it."""
     finest = min(checks, key=lambda check: check.allowed, default=None)
-    if floor is None or finest is None or finest.allowed >= floor:
+    if floor is None or finest is None or float(finest.allowed) >= floor:
         return decision
     return replace(
         decision,

@@ -34,6 +34,7 @@ OTHER_MARKERS = {
 }
 RECORDS = pytest.StashKey[list[dict[str, Any]]]()
 GATE = pytest.StashKey["GatePlugin"]()
+LOADGROUP = "quantgate_loadgroup"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,8 +69,16 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object
     return (yield)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker how tests are spread: it reads the command line, where nothing says so."""
+    node.workerinput[LOADGROUP] = node.config.option.dist == "loadgroup"
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register markers; where a manifest is in force, the gate."""
+    if getattr(config, "workerinput", {}).get(LOADGROUP):
+        config.option.loadgroup = True
     for name, meaning in {**SUITE_MARKERS, **OTHER_MARKERS}.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
     if config.getoption("help", default=False) or config.getoption("markers", default=False):
@@ -274,7 +283,8 @@ class GatePlugin:
 
         cases = (*self.cases, *(engine.case for engine in self.engines))
         case = next((case for case in cases if f"[{case.id}]" in crashitem), None)
-        suite = next((name for name in SUITE_MARKERS if name in crashitem), None)
+        test = crashitem.partition("[")[0]  # a model may be named like a suite
+        suite = next((name for name in SUITE_MARKERS if name in test), None)
         if case is None or suite is None:
             return
         fault = InvalidMeasurement(

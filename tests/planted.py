@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from quantgate.backends.base import ScoredBlock
+from quantgate.cost_model import CostModel
 from quantgate.errors import InvalidMeasurement
-from quantgate.plan import Group
+from quantgate.plan import Group, PlanLimits
 
 
 @dataclass
@@ -55,6 +56,11 @@ class Planted:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
+
+    @property
+    def limits(self) -> PlanLimits:
+        """The backend's, with costs that make wide rows the cheapest: there is much to halve."""
+        return replace(self._backend.limits, cost=CostModel(linear=10**6, pair=1, cache=1))
 
     def score(self, batch: Group) -> Iterator[ScoredBlock]:
         self._deeds.asked.append(batch)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from quantgate import baseline_schema, provenance, storage
+from quantgate.baseline_entry import serialize
 from quantgate.baselines import BaselineStore, compare_comparability
 from quantgate.cases import Case, Package
 from quantgate.errors import InvalidMeasurement, UsageFault
@@ -291,7 +292,7 @@ def test_fault_42_migration_is_explicit(store, document, monkeypatch):
     monkeypatch.setitem(baseline_schema.MIGRATIONS, 0, rename)
     old = {"schema_version": 0, "id": CASE.id, "tasks": document["tasks"]}
     store.path(CASE).write_text(json.dumps(old), "utf-8")
-    assert store.read(CASE).model_dump() == document
+    assert json.loads(serialize(store.read(CASE))) == document
 
 
 def test_fault_42_difference_field_by_field():
@@ -426,3 +427,34 @@ def test_fault_47_without_git(pull_request, monkeypatch):
     with pytest.raises(UsageFault) as caught:
         BaselineStore(pull_request.root, git_ref="main")
     assert caught.value.code == "baseline-git"
+
+
+def noisy(noise):
+    found = measure()
+    return replace(found, scores=(replace(found.scores[0], noise=noise),))
+
+
+def test_fault_62_measured_noise_is_stored_and_read_back(store):
+    update(store, noisy(0.0025))
+    assert store.read(CASE).tasks["mmlu"].metrics["accuracy"].noise == 0.0025
+    assert b'"noise": 0.0025' in store.path(CASE).read_bytes()
+
+
+def test_fault_62_noise_that_was_not_measured_is_left_out(store, document):
+    """Files of before, and those of runs without repetitions, read and write alike."""
+    entry = document["tasks"]["mmlu"]["metrics"]["accuracy"]
+    assert "noise" not in entry
+    assert store.read(CASE).tasks["mmlu"].metrics["accuracy"].noise is None
+    before = store.path(CASE).read_bytes()
+    entry["noise"] = None
+    store.path(CASE).write_text(json.dumps(document))
+    update(store, noisy(None))
+    assert json.loads(store.path(CASE).read_bytes())["tasks"]["mmlu"]["metrics"] == (
+        json.loads(before)["tasks"]["mmlu"]["metrics"]
+    )
+
+
+@pytest.mark.parametrize("noise", [-0.001, "0.1", True, float("nan"), float("inf")])
+def test_fault_44_noise_that_is_no_amount(store, document, noise):
+    document["tasks"]["mmlu"]["metrics"]["accuracy"]["noise"] = noise
+    assert refused(store, document).code in {"baseline-schema", "baseline-not-json"}

@@ -205,7 +205,7 @@ def test_fault_42_other_unit_is_invalid():
     assert "unit: baseline percent, now fraction" in decision.reason
 
 
-@pytest.mark.parametrize("field", ["protocol", "items", "ids_digest", "corpus", "tokenizer"])
+@pytest.mark.parametrize("field", ["protocol", "items", "ids_digest", "corpus"])
 def test_fault_41_other_than_the_reference_is_invalid(field):
     other = replace(COMPARABILITY, **{field: 571 if field == "items" else "z"})
     decision = judge(
@@ -215,8 +215,9 @@ def test_fault_41_other_than_the_reference_is_invalid(field):
     assert "reference" in decision.reason
 
 
-def test_reference_may_have_another_plan():
-    other = replace(COMPARABILITY, plan="z")
+@pytest.mark.parametrize("field", ["plan", "tokenizer"])
+def test_reference_may_have_another_plan_and_other_files_of_the_same_ids(field):
+    other = replace(COMPARABILITY, **{field: "z"})
     decision = judge(
         measure(0.8), baseline=stored(0.8), reference=reference(0.8, comparability=other)
     )
@@ -345,19 +346,118 @@ def test_fault_66_degenerate_answers_may_only_warn():
 def test_fault_43_drift_is_noted_or_invalid():
     old = stored(
         0.8,
-        identity={"package": "x", "provider": "CPUExecutionProvider"},
+        identity={"package": "x", "threads": 2},
         provenance={"packages": {"onnxruntime": "1.30.0"}},
     )
-    now = measure(0.8, identity={"package": "y", "provider": "CUDAExecutionProvider"})
+    now = measure(0.8, identity={"package": "y", "threads": 4})
     facts = {"packages": {"onnxruntime": "1.31.1"}}
     decision = judge(now, baseline=old, provenance=facts)
     assert decision.verdict is Verdict.PASS
     (note,) = decision.notes
     assert "onnxruntime 1.30.0 -> 1.31.1" in note
-    assert "provider CPUExecutionProvider -> CUDAExecutionProvider" in note
+    assert "threads 2 -> 4" in note
     strict = judge(now, baseline=old, provenance=facts, strict_env=True)
     assert strict.verdict is Verdict.INVALID
     assert "1.31.1" in strict.reason
+
+
+ENGINE = {"package": "x", "backend": "ort", "provider": "CPUExecutionProvider"}
+
+
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [("backend", "ortgenai"), ("provider", "CUDAExecutionProvider"), ("provider", None)],
+)
+def test_fault_18_baseline_of_another_engine_is_invalid(field, other):
+    old = stored(0.8, identity=ENGINE)
+    assert judge(measure(0.8, identity=ENGINE), baseline=old).verdict is Verdict.PASS
+    decision = judge(measure(0.8, identity={**ENGINE, field: other}), baseline=old)
+    assert decision.verdict is Verdict.INVALID
+    assert decision.against == "baseline"
+    assert f"{field}: baseline {ENGINE[field]}, now {other}" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("field", "other"), [("backend", "torch"), ("provider", "CUDAExecutionProvider")]
+)
+def test_fault_18_reference_of_another_engine_is_a_comparison_that_is_named(field, other):
+    elsewhere = {**ENGINE, "package": "y", field: other}
+    decision = judge(
+        measure(0.8, identity=ENGINE),
+        baseline=stored(0.8, identity=ENGINE),
+        reference=reference(0.8, identity=elsewhere),
+    )
+    assert decision.verdict is Verdict.PASS
+    (note,) = decision.notes
+    assert note.startswith("held across engines: this ran by ort on CPUExecutionProvider")
+    assert f"{elsewhere['backend']} on {elsewhere['provider']}" in note
+    same = reference(0.8, identity={**ENGINE, "package": "y"})
+    assert judge(measure(0.8, identity=ENGINE), baseline=stored(0.8), reference=same).notes == ()
+
+
+# --- noise --------------------------------------------------------------------------------------
+
+
+def noisy(value, noise, metric="accuracy"):
+    found = measure(value, metric)
+    return replace(found, scores=(replace(found.scores[0], noise=noise),))
+
+
+def stored_noise(value, noise, tolerance=0.01):
+    found = stored(value, tolerance)
+    entry = found.metrics["accuracy"].model_copy(update={"noise": noise})
+    return found.model_copy(update={"metrics": {"accuracy": entry}})
+
+
+@pytest.mark.parametrize("value", [0.8, 0.795, 0.5, 0.9])
+@pytest.mark.parametrize(
+    ("now", "then", "verdict"),
+    [
+        (None, None, None),
+        (0.0, None, None),
+        (0.01, 0.01, None),  # exactly the tolerance
+        (0.0100001, None, Verdict.INCONCLUSIVE),
+        (None, 0.02, Verdict.INCONCLUSIVE),
+        (0.001, 0.02, Verdict.INCONCLUSIVE),
+        (0.02, 0.001, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_fault_62_tolerance_below_the_noise_decides_nothing(value, now, then, verdict):
+    decision = judge(noisy(value, now), baseline=stored_noise(0.8, then))
+    usual = judge(measure(value), baseline=stored(0.8)).verdict
+    assert decision.verdict is (verdict or usual)
+    if verdict:
+        assert "measured noise of" in decision.reason
+        assert str(max(now or 0.0, then or 0.0)) in decision.reason
+        assert "0.01" in decision.reason
+
+
+def test_fault_62_finest_tolerance_counts():
+    """The reference's is below the noise though the baseline's isn't."""
+    limits = Limits(baseline=absolute(0.05), reference=absolute(0.005))
+    decision = judge(
+        noisy(0.8, 0.01), limits=limits, baseline=stored(0.8, 0.05), reference=reference(0.8)
+    )
+    assert decision.verdict is Verdict.INCONCLUSIVE
+    assert "against the reference, 0.005" in decision.reason
+
+
+def test_fault_62_relative_tolerance_is_that_of_the_figure():
+    baseline = stored(10.0, 0.01, kind="relative", metric="perplexity")
+    quiet, loud = (
+        judge(noisy(10.0, noise, "perplexity"), "perplexity", baseline=baseline)
+        for noise in (0.099, 0.101)
+    )
+    assert (quiet.verdict, loud.verdict) == (Verdict.PASS, Verdict.INCONCLUSIVE)
+
+
+def test_fault_62_noise_hides_no_fault():
+    decision = judge(noisy(math.nan, 1.0), baseline=stored(0.8))
+    assert decision.verdict is Verdict.INVALID
+
+
+def test_fault_62_noise_without_anything_to_hold_against_changes_nothing():
+    assert judge(noisy(0.8, 1.0)).verdict is Verdict.NO_BASELINE
 
 
 @pytest.mark.parametrize("baseline", [None, stored(0.0), stored(0.8)])
@@ -368,7 +468,7 @@ def test_fault_43_drift_is_noted_or_invalid():
         {"fault": FAULT},
         {"measurement": measure(math.nan)},
         {"measurement": measure(0.8, detail=DEGENERATE)},
-        {"reference": reference(0.8, comparability=replace(COMPARABILITY, tokenizer="z"))},
+        {"reference": reference(0.8, comparability=replace(COMPARABILITY, ids_digest="z"))},
     ],
 )
 def test_invalid_never_becomes_anything_else(baseline, limits, bad):

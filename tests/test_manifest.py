@@ -139,7 +139,7 @@ def test_manifest_of_the_repository_spans_its_variants():
         ('["cpu", "cuda"]', "[]", "manifest-value", "providers"),
         ('["cpu", "cuda"]', '["cpu", "cpu"]', "manifest-duplicate", "providers"),
         ('["cpu", "cuda"]', '["CPU"]', "manifest-value", "providers"),
-        ('["cuda", "dml"]', '["cuda"]\nbackends = ["torch"]', "manifest-value", "backends"),
+        ('["cuda", "dml"]', '["cuda"]\nbackends = ["llamacpp"]', "manifest-value", "backends"),
         ('"models/int8"', '"models/int8"\npth = 1', "manifest-unknown-key", "variants.1.pth"),
         ('name = "tiny"', 'name = ".."', "manifest-value", "models.0.name"),
         ('name = "tiny"', 'name = "a-b"', "manifest-value", "models.0.name"),
@@ -531,7 +531,7 @@ def test_backends_and_providers_replace_the_lists(manifest):
         "alone-int4-ort-cuda",
     ]
     with pytest.raises(UsageFault, match="backend-unknown"):
-        apply_overrides(manifest, Overrides(backends=("torch",)))
+        apply_overrides(manifest, Overrides(backends=("llamacpp",)))
     with pytest.raises(UsageFault, match="name-slug"):
         apply_overrides(manifest, Overrides(providers=("CUDAExecutionProvider",)))
 
@@ -548,7 +548,19 @@ def test_other_data_takes_its_pin_with_it(manifest, tmp_path, monkeypatch):
     assert changed.runtime.threads == 2
 
 
-@pytest.mark.parametrize("overrides", [Overrides(limit=0), Overrides(threads=-1)])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        Overrides(limit=0),
+        Overrides(threads=-1),
+        Overrides(accuracy_level=-1),
+        Overrides(accuracy_level=5),
+        Overrides(batch_seconds=-0.5),
+        Overrides(batch_seconds=float("nan")),
+        Overrides(session_seconds=-1),
+        Overrides(memory_mib=-1),
+    ],
+)
 def test_numbers_out_of_range_are_refused(manifest, overrides):
     with pytest.raises(UsageFault, match="option-range"):
         apply_overrides(manifest, overrides)
@@ -559,3 +571,132 @@ def test_description_names_what_is_in_force(manifest):
     text = "\n".join(describe(changed))
     for word in (str(manifest.file), "tiny", "int4", "dml", "data/mmlu", "first 7", "1024/512"):
         assert word in text
+
+
+def test_bounds_of_the_command_line_are_in_force(manifest):
+    bounds = Overrides(threads=3, batch_seconds=1.5, session_seconds=0, memory_mib=512)
+    runtime = apply_overrides(manifest, bounds).runtime
+    assert (runtime.threads, runtime.batch_seconds) == (3, 1.5)
+    assert (runtime.session_seconds, runtime.memory_mib) == (0, 512)
+    assert apply_overrides(manifest, Overrides(memory_mib=9)).runtime.batch_seconds == 1800
+
+
+# --- engines and their options ------------------------------------------------------------------
+
+ENGINES = """\
+schema_version = 1
+
+[runtime]
+batch_seconds = 60
+session_seconds = 3600.5
+memory_mib = 4096
+
+[runtime.options.ort]
+accuracy_level = 4
+session_options = { enable_cpu_mem_arena = "0" }
+
+[tasks.agreement]
+backends = ["ortgenai", "ort"]
+questions = 3
+tokens = 64
+
+[policy.agreement]
+max_difference.reference = { absolute = 0.01 }
+
+[[models]]
+name = "tiny"
+
+[[models.variants]]
+name = "int4"
+precision = "int4"
+path = "hub:org/name@COMMIT"
+backends = ["ort", "ortgenai", "torch"]
+
+[models.variants.options.ort]
+accuracy_level = 0
+packing = false
+
+[models.variants.options.torch]
+dtype = "bfloat16"
+""".replace("COMMIT", "0123456789" * 4)
+
+
+@pytest.fixture
+def spread(write) -> Manifest:
+    return load_manifest(write(ENGINES))
+
+
+def test_backends_and_bounds_are_read(spread):
+    assert [case.backend for case in spread.cases()] == ["ort", "ortgenai", "torch"]
+    runtime, agreement = spread.runtime, spread.tasks.agreement
+    assert (runtime.batch_seconds, runtime.session_seconds) == (60, 3600.5)
+    assert runtime.memory_mib == 4096
+    assert agreement.backends == ("ortgenai", "ort")
+    assert (agreement.questions, agreement.tokens) == (3, 64)
+
+
+def test_options_of_a_variant_stand_before_those_of_the_runtime(spread):
+    options = {case.backend: case.options for case in spread.cases()}
+    assert options["ort"] == {
+        "accuracy_level": 0,
+        "packing": False,
+        "session_options": {"enable_cpu_mem_arena": "0"},
+    }
+    assert options["ortgenai"] == {}
+    assert options["torch"] == {"dtype": "bfloat16"}
+
+
+def test_only_what_was_written_down_is_an_option(manifest):
+    assert {case.options_json for case in manifest.cases()} == {"{}"}
+
+
+def test_options_of_the_command_line_are_options_of_every_case_without_its_own(spread, manifest):
+    changed = apply_overrides(manifest, Overrides(accuracy_level=0, trust_remote_code=True))
+    assert {case.options_json for case in changed.cases()} == {'{"accuracy_level": 0}'}
+    torch = apply_overrides(manifest, Overrides(backends=("torch",), trust_remote_code=True))
+    assert {case.options_json for case in torch.cases()} == {'{"trust_remote_code": true}'}
+
+
+def test_hub_location_is_a_package_and_no_path(spread):
+    location = "hub:org/name@" + "0123456789" * 4
+    assert {case.package for case in spread.cases()} == {Package(hub=location)}
+
+
+def test_policy_of_agreement_holds_without_a_reference(spread):
+    """It is held against another engine, which every case of an agreement has."""
+    case = spread.cases()[0]
+    assert case.reference is None
+    limits = spread.limits(case, "agreement", "max_difference")
+    assert limits == Limits(reference=Tolerance(kind="absolute", value=0.01))
+    require_known_metrics(spread)
+
+
+def test_misspelt_metric_of_agreement_is_refused(write):
+    with pytest.raises(UsageFault, match="policy-metric") as caught:
+        require_known_metrics(load_manifest(write(ENGINES.replace("max_diff", "maxdiff"))))
+    assert "max_difference" in caught.value.need
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("batch_seconds = 60", "batch_seconds = 0", "batch_seconds"),
+        ("batch_seconds = 60", 'batch_seconds = "60"', "batch_seconds"),
+        ("session_seconds = 3600.5", "session_seconds = -1", "session_seconds"),
+        ("memory_mib = 4096", "memory_mib = 1.5", "memory_mib"),
+        ("accuracy_level = 4", "accuracy_level = 5", "accuracy_level"),
+        ('= { enable_cpu_mem_arena = "0" }', "= { enable_cpu_mem_arena = 0 }", "session_options"),
+        ("accuracy_level = 4", "acuracy_level = 4", "acuracy_level"),
+        ('dtype = "bfloat16"', 'dtype = "int8"', "dtype"),
+        ("questions = 3", "questions = 0", "questions"),
+        ("tokens = 64", "tokens = 1", "tokens"),
+        ('["ortgenai", "ort"]', '["ort", "ort"]', "backends"),
+        ('"ortgenai", "torch"]', '"ortgenai", "llamacpp"]', "backends"),
+    ],
+)
+def test_engine_settings_that_mean_nothing_are_refused(write, old, new, key):
+    assert ENGINES.count(old) == 1
+    found = fault(write(ENGINES.replace(old, new)))
+    line = ENGINES[: ENGINES.index(old)].count("\n") + 1
+    assert key in found.need
+    assert f"line {line}" in found.found

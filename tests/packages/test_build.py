@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -216,3 +217,71 @@ def test_real_builder_makes_packages_that_open(built):
     assert len({open_package(folder).digest for folder in built.values()}) == len(built)
     sizes = {name: (folder / "model.onnx.data").stat().st_size for name, folder in built.items()}
     assert sizes["int4"] < sizes["int8"] < sizes["fp32"]
+
+
+# --- revisions on the hub -----------------------------------------------------------------------
+
+REVISION = "0123456789" * 4
+LOCATION = Package(hub=f"hub:org/tiny@{REVISION}")
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache of the hub, in its own layout, and a network that would be noticed."""
+    import huggingface_hub
+    import huggingface_hub.file_download
+
+    def reach_out(*_, **__):
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", reach_out)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    return tmp_path / "hub"
+
+
+def write_snapshot(hub_cache: Path, tiny_folder: Path, kind: str = "models") -> Path:
+    """A package as the hub's cache holds it: links into a folder of blobs."""
+    repository = hub_cache / f"{kind}--org--tiny"
+    snapshot = repository / "snapshots" / REVISION
+    (repository / "blobs").mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for number, path in enumerate(sorted(tiny_folder.iterdir())):
+        blob = repository / "blobs" / f"{number:064x}"
+        shutil.copy(path, blob)
+        (snapshot / path.name).symlink_to(Path("../../blobs") / blob.name)
+    return snapshot
+
+
+def test_hub_revision_is_read_from_the_local_cache(hub_cache, tiny_folder, tmp_path):
+    snapshot = write_snapshot(hub_cache, tiny_folder)
+    folder = build.package_folder(LOCATION, tmp_path / "cache")
+    assert folder == snapshot
+    assert open_package(folder).digest == open_package(tiny_folder).digest
+    build.prepare([LOCATION], tmp_path / "cache")
+    assert not (tmp_path / "cache").exists(), "nothing is built or copied"
+
+
+@pytest.mark.parametrize("kind", [None, "datasets"])
+def test_fault_74_revision_that_is_not_there_is_refused_offline(
+    hub_cache, tiny_folder, tmp_path, kind
+):
+    if kind:  # another repository of the same name
+        write_snapshot(hub_cache, tiny_folder, kind)
+    with pytest.raises(UsageFault) as caught:
+        build.package_folder(LOCATION, tmp_path / "cache")
+    assert caught.value.code == "hub-unavailable"
+    assert REVISION in caught.value.need
+    assert "HF_HUB_OFFLINE=0" in caught.value.fix
+
+
+def test_fault_74_another_revision_is_not_taken_for_it(hub_cache, tiny_folder, tmp_path):
+    write_snapshot(hub_cache, tiny_folder)
+    with pytest.raises(UsageFault, match="hub-unavailable"):
+        build.package_folder(Package(hub=f"hub:org/tiny@{'f' * 40}"), tmp_path / "cache")
+
+
+@pytest.mark.parametrize("revision", ["main", REVISION[:7], ""])
+def test_fault_74_branches_and_short_commits_are_refused(tmp_path, revision):
+    with pytest.raises(UsageFault, match="hub-location"):
+        build.package_folder(Package(hub=f"hub:org/tiny@{revision}"), tmp_path)

@@ -1,0 +1,28 @@
+"""Asks a session what a task asks a gate's, without journal, trace or child process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quantgate.answers import Answers
+from quantgate.execution.inline import InlineSession
+from quantgate.execution.ordering import Ordering
+from quantgate.plan import make_plan
+from quantgate.requests import Loglikelihood, Request
+
+
+def ask(session: InlineSession, requests: Sequence[Request], tokens: int) -> Answers:
+    """Plan `requests`, run all batches and read their rows; `tokens` is the tokenizer's size."""
+    plan = make_plan(requests, session.limits)
+    ordering = Ordering(plan, requests, keep=False, compare=False, anchor=None, tokens=tokens)
+    answers = Answers.blank(requests, compared=False)
+    for _, ticket in ordering.tickets(range(ordering.count)):
+        (readings,) = session.run([ticket.order])
+        ticket.fill(answers, readings)
+    answers.require_complete(requests)
+    return answers
+
+
+def warm_up(session: InlineSession, context: tuple[int, ...] = (1, 2, 3)) -> None:
+    """Score one prompt, untimed: first runs load and allocate."""
+    ask(session, [Loglikelihood(context, (4,))], 8)

@@ -1,0 +1,194 @@
+"""quantgate's side, in a process of its own: plan, backend and metric, as its suites use them.
+
+The session is inline, so that time and memory are those of one process, as on the peers' side.
+Timed is what a run does for a model that is loaded: planning, all batches, the readings of their
+rows. Tokenisation and loading stand apart.
+
+    python -m benchmarks.peers.ours_side mmlu --backend torch --model DIR --data CSV_DIR ...
+    python -m benchmarks.peers.ours_side rolling --backend ort --model PACKAGE --data TEXT ...
+    python -m benchmarks.peers.ours_side perplexity --backend ort --model PACKAGE --data IDS ...
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.asking import ask, warm_up
+from benchmarks.peers.measuring import Memory, Meter, thread_facts, versions
+from benchmarks.peers.record import LETTERS, write_record
+from quantgate.answers import Answers
+from quantgate.backends.base import BackendSpec
+from quantgate.backends.registry import BACKENDS
+from quantgate.execution.inline import InlineSession
+from quantgate.packages.tokenizer import Tokenizer, load_tokenizer
+from quantgate.requests import Request
+
+
+@dataclass(frozen=True)
+class Side:
+    """A loaded model and the meters of its work.
+
+    Attributes:
+        encoding: time of tokenisation.
+        scoring: time of the evaluation loop.
+    """
+
+    session: InlineSession
+    tokenizer: Tokenizer
+    encoding: Meter
+    scoring: Meter
+
+    def ask(self, requests: Sequence[Request], name: Callable[[int], str] | None = None) -> Answers:
+        """Answers to `requests`, timed; `name`, for messages alone, isn't needed here."""
+        del name
+        return self.scoring.wrap(self._ask)(requests)
+
+    def _ask(self, requests: Sequence[Request]) -> Answers:
+        return ask(self.session, requests, self.tokenizer.size)
+
+
+def main() -> None:
+    """Load, evaluate, write the record."""
+    options = _options()
+    loading = Meter()
+    side = loading.wrap(_load)(options)
+    memory = Memory.after_loading()
+    found = MEASURES[options.measure](side, options)
+    facts = {
+        "versions": versions(),
+        "threads": thread_facts(options.threads, options.threads, side.scoring),
+        "load_seconds": loading.seconds,
+        "encode_seconds": side.encoding.seconds,
+        "seconds": side.scoring.seconds,
+        "memory": memory.facts(),
+    }
+    write_record(options.json, options.measure, f"quantgate-{options.backend}", {**facts, **found})
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("measure", choices=MEASURES)
+    parser.add_argument("--backend", choices=BACKENDS, required=True)
+    parser.add_argument("--model", type=Path, required=True, help="package, or folder for torch")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="MMLU's CSV folder, a text, a JSON list of ids"
+    )
+    parser.add_argument("--subjects", nargs="+", default=[])
+    parser.add_argument("--questions", type=int, default=None, help="of each subject")
+    parser.add_argument("--shots", type=int, default=5)
+    parser.add_argument("--pages", type=int, default=None)
+    parser.add_argument("--window", type=int, default=1024)
+    parser.add_argument("--stride", type=int, default=512)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path, required=True)
+    return parser.parse_args()
+
+
+def _load(options: argparse.Namespace) -> Side:
+    spec = BackendSpec(options.backend, str(options.model), threads=options.threads)
+    session, tokenizer = InlineSession(spec), load_tokenizer(options.model)
+    side = Side(session, tokenizer, Meter(), Meter())
+    warm_up(session)
+    return side
+
+
+def _mmlu(side: Side, options: argparse.Namespace) -> dict[str, Any]:
+    from quantgate.corpus.mmlu import read_mmlu
+    from quantgate.tasks.mmlu import MmluTask
+    from quantgate.tasks.mmlu_items import MmluOptions
+
+    corpus = read_mmlu(
+        str(options.data.resolve()),
+        base=Path(),
+        subjects=options.subjects,
+        limit=options.questions,
+    )
+    protocol = MmluOptions(
+        template="lm_eval", shots=options.shots, decision="loglikelihood", overflow="error"
+    )
+    task = MmluTask(corpus, protocol)
+    items = side.encoding.wrap(task.encode)(side.tokenizer, side.session.limits.context)
+    samples = task.score(items, side.ask, side.tokenizer)
+    subjects: dict[str, dict[str, Any]] = {}
+    for item, values in zip(items.items, samples.loglikelihoods.tolist(), strict=True):
+        empty: dict[str, Any] = {"loglikelihoods": [], "chosen": [], "gold": []}
+        subject = subjects.setdefault(item.question.subject, empty)
+        subject["loglikelihoods"].append(values)
+        subject["chosen"].append(LETTERS[values.index(max(values))])
+        subject["gold"].append(LETTERS[item.question.answer])
+    for subject in subjects.values():
+        hits = [a == b for a, b in zip(subject["chosen"], subject["gold"], strict=True)]
+        subject["accuracy"] = sum(hits) / len(hits)
+    return {
+        "options": {"shots": options.shots},
+        "count": len(items.items),
+        "subjects": subjects,
+    }
+
+
+def _rolling(side: Side, options: argparse.Namespace) -> dict[str, Any]:
+    from quantgate.corpus.text import WIKITEXT, read_text
+    from quantgate.tasks.rolling import RollingOptions, RollingTask
+    from quantgate.tasks.rolling_scores import rolling_documents, rolling_scores
+
+    corpus = read_text(str(options.data.resolve()), base=Path(), text_format=WIKITEXT)
+    window = options.window or side.session.limits.context
+    protocol = RollingOptions(window, WIKITEXT, max_documents=options.pages)
+    task = RollingTask(corpus, protocol)
+    items = side.encoding.wrap(task.encode)(side.tokenizer, side.session.limits.context)
+    samples = task.score(items, side.ask, side.tokenizer)
+    pages = [
+        {"loglikelihood": -page["nll_nats"], "words": page["words"], "bytes": page["bytes"]}
+        for page in rolling_documents(samples, items)
+    ]
+    return {
+        "options": {},
+        "count": len(pages),
+        "max_length": window,
+        "prefix_token": side.tokenizer.start,
+        **{score.metric: score.value for score in rolling_scores(samples, items, None)},
+        "pages": pages,
+    }
+
+
+def _perplexity(side: Side, options: argparse.Namespace) -> dict[str, Any]:
+    from quantgate.tasks.text_pass import TextItems, read_answers
+    from quantgate.tasks.windows import STRIDED, make_windows
+
+    ids = json.loads(options.data.read_text("utf-8"))
+    windows = make_windows(
+        len(ids),
+        window=options.window,
+        stride=options.stride,
+        kl_window=options.window,
+        protocols=(STRIDED,),
+    )
+    # The windows of the divergence are left out: the peers score strided targets alone.
+    strided = tuple(replace(window, whole=False) for window in windows if window.targets)
+    items = TextItems(np.array(ids, dtype=np.int64), strided)
+    logprobs = read_answers(items, side.ask(items.requests)).logprobs(STRIDED)
+    scored = logprobs[~np.isnan(logprobs)]
+    return {
+        "options": {"window": options.window, "stride": options.stride, "tokens": len(ids)},
+        "count": len(scored),
+        "protocol": STRIDED,
+        "perplexity": float(np.exp(-scored.mean())),
+    }
+
+
+MEASURES: dict[str, Callable[[Side, argparse.Namespace], dict[str, Any]]] = {
+    "mmlu": _mmlu,
+    "rolling": _rolling,
+    "perplexity": _perplexity,
+}
+
+
+if __name__ == "__main__":
+    main()
