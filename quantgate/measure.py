@@ -110,9 +110,9 @@ class Measurer:
         key = (case.id, task)
         if key not in self._measured:
             first = self._once(case, task)
+            repeats = 0 if task == AGREEMENT else self._repeats  # which measures its own noise
             again = [
-                self._once(replace(case, repeat=number), task)
-                for number in range(1, self._repeats + 1)
+                self._once(replace(case, repeat=number), task) for number in range(1, repeats + 1)
             ]
             self._measured[key] = with_noise(first, again)
         return self._measured[key]

@@ -40,7 +40,8 @@ def any_request(draw) -> Request:
     if draw(st.booleans()):
         return Loglikelihood(context, continuation)
     start = draw(st.integers(0, len(context) - 1))
-    return LoglikelihoodRolling(context, range(start, draw(st.integers(start + 1, len(context)))))
+    scored = range(start, draw(st.integers(start + 1, len(context))))
+    return LoglikelihoodRolling(context, scored, tuple(context[i] for i in scored))
 
 
 requests_lists = st.lists(any_request(), min_size=1, max_size=12)
@@ -224,7 +225,7 @@ def test_digest_tells_other_ids_and_positions_apart():
             Loglikelihood((1, 2, 3), (4, 5)),
             Loglikelihood((1, 2), (3, 4, 5)),
             Loglikelihood((1, 2, 4), (4, 5)),
-            LoglikelihoodRolling((1, 2, 3, 4), range(4)),
+            LoglikelihoodRolling((1, 2, 3, 4), range(4), (2, 3, 4, 5)),
         )
     ]
     assert len({plan.digest for plan in plans}) == 4
