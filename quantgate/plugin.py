@@ -34,7 +34,6 @@ OTHER_MARKERS = {
 }
 RECORDS = pytest.StashKey[list[dict[str, Any]]]()
 GATE = pytest.StashKey["GatePlugin"]()
-LOADGROUP = "quantgate_loadgroup"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,16 +68,8 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object
     return (yield)
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:
-    """Tell a worker how tests are spread: it reads the command line, where nothing says so."""
-    node.workerinput[LOADGROUP] = node.config.option.dist == "loadgroup"
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Register markers; where a manifest is in force, the gate."""
-    if getattr(config, "workerinput", {}).get(LOADGROUP):
-        config.option.loadgroup = True
     for name, meaning in {**SUITE_MARKERS, **OTHER_MARKERS}.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
     if config.getoption("help", default=False) or config.getoption("markers", default=False):
@@ -195,6 +186,16 @@ class GatePlugin:
         if suite != "kl_divergence":
             return list(self.cases)
         return [case for case in self.cases if case.is_reference or case.reference]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> object:
+        """Schedule by case; pytest-xdist's own way by marks needs names that pytest 9.2 fixes."""
+        if config.option.dist != "loadgroup":
+            return None
+        from quantgate.scheduling import CaseScheduling
+
+        cases = (*self.cases, *(engine.case for engine in self.engines))
+        return CaseScheduling(config, log, {case.id: case.group for case in cases})
 
     # Collection
 

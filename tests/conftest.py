@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,17 @@ settings.load_profile("steady")
 
 PRECISIONS = ("fp32", "int8", "int4", "fp16")
 CONTEXT = 1024
+
+
+@pytest.fixture
+def interruptible():
+    """Let SIGINT interrupt this process and the ones it starts, even where it came in ignored.
+
+    Shells ignore it for what they run in the background.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

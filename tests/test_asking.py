@@ -1,14 +1,14 @@
 """Asking a model that runs out of memory, dies or was interrupted, and what is told of it."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from quantgate.baseline_entry import make_entry
-from quantgate.cases import Package
+from quantgate.cases import Case, Package
 from quantgate.errors import InvalidMeasurement
-from quantgate.evaluate import Evaluator
 from quantgate.execution.journal import RunJournal
 from quantgate.gate import decide
 from quantgate.results import (
@@ -21,6 +21,7 @@ from quantgate.results import (
     Verdict,
 )
 from quantgate.tasks.base import Run
+from quantgate.tasks.text import TextTask
 from tests.planted import Deeds
 from tests.running import case_of, evaluator_in, mmlu_task, text_task
 from tests.tiny_models import Tiny, write_package
@@ -48,9 +49,15 @@ def text(text_file):
 
 
 @pytest.fixture
-def case(tiny_folder, other_folder):
+def case(tiny_folder) -> Case:
     """A candidate: its answers are never kept as a whole."""
     return replace(case_of(tiny_folder), is_reference=False)
+
+
+@pytest.fixture
+def asked(deeds, case, tmp_path) -> tuple[Deeds, Case, Path]:
+    """Who is asked, and a folder for caches."""
+    return deeds, case, tmp_path
 
 
 # --- memory -------------------------------------------------------------------------------------
@@ -156,9 +163,8 @@ def test_other_faults_are_not_tried_again(deeds, mmlu, case, tmp_path):
 
 
 @pytest.mark.parametrize(("code", "opened"), [("child-died", 2), ("run-failed", 1)])
-def test_next_task_opens_a_dead_session_anew_and_a_live_one_not(
-    deeds, mmlu, text, case, tmp_path, code, opened
-):
+def test_next_task_opens_a_dead_session_anew_and_a_live_one_not(asked, mmlu, text, code, opened):
+    deeds, case, tmp_path = asked
     deeds.fails_at, deeds.code = 1, code
     evaluator = evaluator_in(tmp_path)
     with pytest.raises(InvalidMeasurement, match=code):
@@ -194,9 +200,29 @@ def stored(monkeypatch) -> list[int]:
     return numbers
 
 
+@dataclass(frozen=True)
+class Interrupted:
+    """A run that ended before its last two batches, which the journal lacks.
+
+    Attributes:
+        whole: what a run finds that isn't interrupted.
+        count: its batches.
+        proof: batches that are asked before, to prove that sharing is sound.
+        cache: folder of the journal.
+    """
+
+    whole: Run
+    count: int
+    proof: int
+    cache: Path
+
+    def resume(self, case: Case, task: TextTask) -> Run:
+        return evaluator_in(self.cache, resume=True).run(case, task)
+
+
 @pytest.fixture
-def interrupted(deeds, text, case, tmp_path, stored):
-    """A cache whose journal holds the first batches of a run; and what a whole run finds."""
+def interrupted(asked, text, stored) -> Interrupted:
+    deeds, case, tmp_path = asked
     whole = evaluator_in(tmp_path / "whole").run(case, text)
     count, proof = len(stored), len(deeds.asked) - len(stored)
     assert count > 3
@@ -205,62 +231,55 @@ def interrupted(deeds, text, case, tmp_path, stored):
     deeds.fails_at = proof + count - 1
     with pytest.raises(InvalidMeasurement, match="run-failed"):
         evaluator_in(tmp_path / "cache").run(case, text)
-    done = list(stored)
-    assert done == list(range(count - 2))
+    assert stored == list(range(count - 2))
     deeds.fails_at = 0
     deeds.asked.clear()
     stored.clear()
-    return whole, count, proof
+    return Interrupted(whole, count, proof, tmp_path / "cache")
 
 
-def resumed(tmp_path) -> Evaluator:
-    return evaluator_in(tmp_path / "cache", resume=True)
+def test_fault_61_resumed_run_asks_only_for_what_is_missing(deeds, text, case, interrupted, stored):
+    run = interrupted.resume(case, text)
+    assert stored == [interrupted.count - 2, interrupted.count - 1]
+    assert len(deeds.asked) == interrupted.proof + 2
+    found = asdict(run.samples)
+    for name, samples in asdict(interrupted.whole.samples).items():
+        assert _same(found[name], samples), name
 
 
-def test_fault_61_resumed_run_asks_only_for_what_is_missing(
-    deeds, text, case, tmp_path, interrupted, stored
-):
-    whole, count, proof = interrupted
-    run = resumed(tmp_path).run(case, text)
-    assert stored == [count - 2, count - 1]
-    assert len(deeds.asked) == proof + 2
-    for name, samples in asdict(whole.samples).items():
-        found = asdict(run.samples)[name]
-        assert _same(found, samples), name
-
-
-def test_fault_61_whole_run_is_not_asked_again(deeds, text, case, tmp_path, interrupted, stored):
+def test_fault_61_whole_run_is_not_asked_again(deeds, text, case, interrupted, stored):
     """Its batches stay until a session ends in order."""
-    _, _, proof = interrupted
-    resumed(tmp_path).run(case, text)
+    interrupted.resume(case, text)
     deeds.asked.clear()
     stored.clear()
-    resumed(tmp_path).run(case, text)
+    interrupted.resume(case, text)
     assert stored == []
-    assert len(deeds.asked) <= proof
+    assert len(deeds.asked) <= interrupted.proof
 
 
-@pytest.mark.parametrize("other", ["package", "option", "protocol"])
-def test_fault_61_another_model_or_configuration_does_not_resume(
-    deeds, text, text_file, case, tmp_path, interrupted, stored, other
-):
-    if other == "package":
-        folder = write_package(tmp_path / "other", Tiny(context=1024, seed=1))
-        case = replace(case, package=Package(path=folder))
-    elif other == "option":
-        case = replace(case, options_json='{"session_options": {"enable_cpu_mem_arena": "0"}}')
-    else:
-        text = text_task(text_file, stride=32)
-    resumed(tmp_path).run(case, text)
-    assert stored[0] == 0
-    assert len(stored) >= interrupted[1]
+def test_fault_61_another_package_does_not_resume(text, case, interrupted, stored, tmp_path):
+    folder = write_package(tmp_path / "other", Tiny(context=1024, seed=1))
+    interrupted.resume(replace(case, package=Package(path=folder)), text)
+    assert stored == list(range(interrupted.count))
+
+
+def test_fault_61_another_option_does_not_resume(text, case, interrupted, stored):
+    options = '{"session_options": {"enable_cpu_mem_arena": "0"}}'
+    interrupted.resume(replace(case, options_json=options), text)
+    assert stored == list(range(interrupted.count))
+
+
+def test_fault_61_another_protocol_does_not_resume(text_file, case, interrupted, stored):
+    interrupted.resume(case, text_task(text_file, stride=32))
+    assert stored == list(range(len(stored)))
+    assert len(stored) >= interrupted.count
 
 
 def test_fault_61_other_name_and_place_of_the_same_content_resume(
-    deeds, text, case, tmp_path, interrupted, stored, own_package
+    text, case, interrupted, stored, own_package
 ):
     moved = replace(case, model="renamed", variant="moved", package=Package(path=own_package))
-    resumed(tmp_path).run(moved, text)
+    interrupted.resume(moved, text)
     assert len(stored) == 2
 
 

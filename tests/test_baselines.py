@@ -449,8 +449,9 @@ def test_fault_62_noise_that_was_not_measured_is_left_out(store, document):
     entry["noise"] = None
     store.path(CASE).write_text(json.dumps(document))
     update(store, noisy(None))
-    assert json.loads(store.path(CASE).read_bytes())["tasks"]["mmlu"]["metrics"] == (
-        json.loads(before)["tasks"]["mmlu"]["metrics"]
+    assert (
+        json.loads(store.path(CASE).read_bytes())["tasks"]["mmlu"]["metrics"]
+        == (json.loads(before)["tasks"]["mmlu"]["metrics"])
     )
 
 

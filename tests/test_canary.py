@@ -80,9 +80,7 @@ def test_sound_model_shares_and_packs(run, letters):
     assert np.abs(found.samples.loglikelihoods - letters).max() < TOLERANCE_NATS
 
 
-def test_fault_63_ignored_packing_bias_is_noticed_and_done_without(
-    run, letters, blind_to_the_bias
-):
+def test_fault_63_ignored_packing_bias_is_noticed_and_done_without(run, letters, blind_to_the_bias):
     found = run()
     (warning,) = found.warnings
     assert warning.startswith("packed rows differ")
@@ -96,9 +94,7 @@ def test_fault_63_figures_would_have_been_wrong(run, letters, blind_to_the_bias,
     assert np.abs(run().samples.loglikelihoods - letters).max() > 10 * TOLERANCE_NATS
 
 
-def test_fault_64_wrong_kept_prefix_is_noticed_and_done_without(
-    run, letters, rewinds_too_far
-):
+def test_fault_64_wrong_kept_prefix_is_noticed_and_done_without(run, letters, rewinds_too_far):
     found = run()
     first, second = found.warnings
     assert first.startswith("packed rows differ")
@@ -165,7 +161,7 @@ def test_float32_must_be_finer_than_types_that_round():
 
 def test_fault_63_what_a_coarse_type_explains_is_let_pass(run, tiny_folder, mmlu_folder, tmp_path):
     """A difference that fp32 can't explain and an int8 model can."""
-    import quantgate.asking as asking
+    from quantgate import asking
 
     cases = {"fp32": 1, "int8": 0}
     for precision, warnings in cases.items():
@@ -178,4 +174,3 @@ def test_fault_63_what_a_coarse_type_explains_is_let_pass(run, tiny_folder, mmlu
 
 def _shares(plan) -> bool:
     return any(group.prefix or not group.rows[0].is_chain for group in plan.groups)
-

@@ -87,7 +87,9 @@ def test_one_engine_is_nothing_to_compare(read, backends):
 def test_added_engine_has_the_options_that_its_backend_was_given(read):
     more = "[models.variants.options.torch]\npacking = false\n"
     text = "[runtime.options.torch]\ndevice_map = 'auto'\n[runtime.options.ort]\npacking = false\n"
-    found = {e.case.backend: e.case for e in engines(read(text + MODEL + variant("fp32", more=more)))}
+    found = {
+        e.case.backend: e.case for e in engines(read(text + MODEL + variant("fp32", more=more)))
+    }
     assert found["torch"].options == {"device_map": "auto", "packing": False}
     assert found["ort"].options == {"packing": False}
     assert found["ortgenai"].options == {}

@@ -18,13 +18,12 @@ from tokenizers import Tokenizer
 from quantgate.cases import BuildRecipe, Package
 from quantgate.corpus.mmlu import read_mmlu
 from quantgate.corpus.text import read_text
-from quantgate.models import Models
-from quantgate.packages.build import package_folder
+from quantgate.packages.build import package_folder, prepare
 from quantgate.tasks.mmlu import MmluTask
 from quantgate.tasks.mmlu_items import MmluOptions
 from quantgate.tasks.text import TextOptions, TextTask
 from quantgate.tasks.text_scores import divergence_scores, perplexity_score
-from tests.running import THREADS, case_of, evaluator_in
+from tests.running import case_of, evaluator_in
 from tests.straightforward import (
     PlainModel,
     chunked_nll,
@@ -71,9 +70,7 @@ def embedded(tmp_path_factory) -> dict[str, Path]:
     kept = os.environ.get("QUANTGATE_TEST_CACHE")
     cache = Path(kept) if kept else tmp_path_factory.mktemp("embedded")
     packages = {name: Package(recipe=BuildRecipe(None, name)) for name in ("fp32", "int8", "int4")}
-    Models(cache, threads=THREADS).prepare(
-        case_of(package, name) for name, package in packages.items()
-    )
+    prepare(packages.values(), cache)
     return {name: package_folder(package, cache) for name, package in packages.items()}
 
 

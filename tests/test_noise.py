@@ -1,6 +1,7 @@
 """The noise of a figure: how far repetitions in other ways move it."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -62,9 +63,7 @@ def test_without_repetitions_there_is_no_noise():
 @pytest.fixture
 def manifest(tmp_path, mmlu_folder, text_file, tiny_folder) -> Manifest:
     file = tmp_path / "quantgate.toml"
-    file.write_text(
-        MANIFEST.format(mmlu=mmlu_folder, text=text_file, package=tiny_folder), "utf-8"
-    )
+    file.write_text(MANIFEST.format(mmlu=mmlu_folder, text=text_file, package=tiny_folder), "utf-8")
     return load_manifest(file)
 
 
@@ -95,10 +94,8 @@ def test_fault_62_repetitions_give_every_figure_its_noise(manifest, tmp_path):
     assert all(score.noise is not None for score in accuracy.scores)
 
 
-def test_fault_62_noise_is_what_the_repetitions_differ_by(manifest, tmp_path, monkeypatch):
+def test_fault_62_noise_is_what_the_repetitions_differ_by(manifest, tmp_path):
     """Each repetition by itself, measured as a first one would be."""
-    from dataclasses import replace
-
     (case,) = manifest.cases()
     each = [
         measurer(manifest, tmp_path / str(number), 0)[0]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from tokenizers import Tokenizer as PlainTokenizer
@@ -84,8 +85,6 @@ def test_fault_28_package_whose_runtime_adds_no_bos_is_invalid(built, tmp_path):
     ours = load_tokenizer(folder).encode(["the"])[0]
     theirs = runtime_ids(folder, ["the"])[0]
     assert theirs == ours[1:]
-    from dataclasses import replace
-
     case = replace(case_of(folder), backend="ortgenai")
     with pytest.raises(InvalidMeasurement) as caught:
         evaluator_in(tmp_path / "cache").require_parity(case, ["the thin horn"])

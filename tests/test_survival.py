@@ -157,6 +157,7 @@ def _kill(child: psutil.Process) -> bool:
     return True
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_fault_54_interrupted_run_ends_with_2_and_resumes(make, undisturbed):
     expected, seconds = undisturbed
     workspace = make("interrupted")

@@ -265,6 +265,7 @@ def test_fault_50_no_child_survives_its_killed_parent(planted, tiny_folder, at):
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE  # adopted by init
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_fault_54_an_interrupt_ends_the_child(planted, tiny_folder):
     session = ProcessSession(spec_of(tiny_folder, "planted", does="hang"))
     orders = orders_of(session.limits)
