@@ -77,7 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         manifest = read_manifest(config)
         if manifest is not None:
-            from quantgate.measure import require_known_metrics
+            from quantgate.suites import require_known_metrics
 
             require_known_metrics(manifest)
             plugin = GatePlugin(config, manifest, run_options(config, manifest))

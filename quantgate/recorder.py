@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from quantgate.baselines import BaselineStore
 from quantgate.journal import Journal
-from quantgate.measure import METRICS, task_names
 from quantgate.records import from_record
 from quantgate.report.results_json import RunFacts, write_results
 from quantgate.results import Decision, Measurement, Verdict
+from quantgate.suites import METRICS, task_names
 
 if TYPE_CHECKING:
     from rich.console import Console

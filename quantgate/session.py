@@ -17,12 +17,13 @@ from quantgate.execution.journal import BatchJournal
 from quantgate.execution.turns import Turns
 from quantgate.gate import decide, decide_fault
 from quantgate.manifest import Manifest
-from quantgate.measure import AGREEMENT, Measurer, first_metric
+from quantgate.measure import Measurer
 from quantgate.options import RunOptions
 from quantgate.report.wording import word
 from quantgate.results import Decision, Limits, Measurement, Verdict
 from quantgate.rounds import Asker
 from quantgate.sessions import Execution, Sessions
+from quantgate.suites import AGREEMENT, first_metric
 from quantgate.traces import TraceStore
 
 Record = Callable[[Measurement | Decision], None]

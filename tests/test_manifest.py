@@ -12,8 +12,8 @@ from quantgate.cases import BuildRecipe, Package
 from quantgate.errors import UsageFault
 from quantgate.manifest import Manifest, Overrides, apply_overrides, describe, load_manifest
 from quantgate.manifest_lines import locate
-from quantgate.measure import require_known_metrics, task_names
 from quantgate.results import Limits, Tolerance
+from quantgate.suites import require_known_metrics, task_names
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,9 +12,10 @@ from tokenizers import Tokenizer
 from quantgate.corpora import Corpora
 from quantgate.errors import UsageFault
 from quantgate.manifest import load_manifest
-from quantgate.measure import Measurer, require_known_metrics
+from quantgate.measure import Measurer
 from quantgate.packages.tokenizer import load_tokenizer
 from quantgate.results import Measurement
+from quantgate.suites import require_known_metrics
 from quantgate.tasks.mmlu import MmluSamples
 from quantgate.tasks.mmlu_scores import mmlu_detail, mmlu_scores
 from tests.running import case_of, evaluator_in, mmlu_task

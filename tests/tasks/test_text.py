@@ -11,8 +11,9 @@ from quantgate import stats
 from quantgate.corpora import Corpora
 from quantgate.errors import InvalidMeasurement
 from quantgate.manifest import load_manifest
-from quantgate.measure import KL_DIVERGENCE, Measurer
+from quantgate.measure import Measurer
 from quantgate.results import Measurement
+from quantgate.suites import KL_DIVERGENCE
 from quantgate.tasks.text_pass import TextItems, TextSamples
 from quantgate.tasks.windows import make_windows
 from tests.running import case_of, evaluator_in, text_task

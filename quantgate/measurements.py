@@ -1,0 +1,155 @@
+"""From a case's run beside its reference's to the figures that a suite asserts on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from quantgate.cases import Case
+from quantgate.results import Comparability, Measurement, Score
+from quantgate.suites import AGREEMENT, KL_DIVERGENCE, MMLU, PERPLEXITY
+from quantgate.tasks.agreement import AgreementSamples, agreement_scores, largest_difference
+from quantgate.tasks.base import Run
+from quantgate.tasks.mmlu_items import MmluOptions
+from quantgate.tasks.mmlu_scores import mmlu_detail, mmlu_scores
+from quantgate.tasks.rolling import ROLLING, RollingOptions
+from quantgate.tasks.rolling_scores import rolling_documents, rolling_scores
+from quantgate.tasks.text import TextOptions
+from quantgate.tasks.text_scores import (
+    divergence_scores,
+    divergence_windows,
+    perplexity_score,
+    perplexity_windows,
+    scored_ids,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A case's run, and what it is held against.
+
+    Attributes:
+        case: the case.
+        corpus: digest of the corpus.
+        run: its results.
+        reference: results of its reference on the same items; None for a case without one.
+    """
+
+    case: Case
+    corpus: str
+    run: Run[Any, Any]
+    reference: Run[Any, Any] | None
+
+    @property
+    def before(self) -> Any:
+        """Samples of the reference, or None."""
+        return None if self.reference is None else self.reference.samples
+
+    def measurement(
+        self,
+        task: str,
+        scores: tuple[Score, ...],
+        *,
+        protocol: str,
+        items: int,
+        detail: Mapping[str, Any],
+    ) -> Measurement:
+        """The measurement with all that makes it comparable."""
+        run = self.run
+        return Measurement(
+            case_id=self.case.id,
+            task=task,
+            scores=scores,
+            comparability=Comparability(
+                protocol=protocol,
+                items=items,
+                ids_digest=run.items.digest,
+                corpus=self.corpus,
+                tokenizer=run.tokenizer,
+                plan=run.plan,
+            ),
+            identity=dict(run.identity),
+            detail=dict(detail),
+            cost=run.cost,
+            warnings=run.warnings,
+        )
+
+
+def mmlu(pair: Pair, options: MmluOptions) -> Measurement:
+    """Accuracies over all questions, by subject and category."""
+    items, samples = pair.run.items, pair.run.samples
+    return pair.measurement(
+        MMLU,
+        mmlu_scores(samples, items, options.decision, pair.before),
+        protocol=options.protocol,
+        items=len(items.items),
+        detail=mmlu_detail(samples, items, options.decision, pair.before),
+    )
+
+
+def perplexity(pair: Pair, options: TextOptions, protocol: str) -> Measurement:
+    """Perplexity over windows."""
+    items, samples = pair.run.items, pair.run.samples
+    return pair.measurement(
+        f"{PERPLEXITY}.{protocol}",
+        (perplexity_score(samples, items, protocol, pair.before),),
+        protocol=options.describe(protocol),
+        items=int(scored_ids(items, protocol).sum()),
+        detail={"ids": len(items.ids), "windows": perplexity_windows(samples, items, protocol)},
+    )
+
+
+def rolling(pair: Pair, options: RollingOptions) -> Measurement:
+    """Perplexity over documents, per word and per byte."""
+    items, samples = pair.run.items, pair.run.samples
+    return pair.measurement(
+        f"{PERPLEXITY}.{ROLLING}",
+        rolling_scores(samples, items, pair.before),
+        protocol=options.describe(items.start),
+        items=items.count,
+        detail={"documents": rolling_documents(samples, items)},
+    )
+
+
+def kl_divergence(pair: Pair, options: TextOptions) -> Measurement:
+    """Divergence from the reference; a reference's own from its rows sent through its head again.
+
+    Raises:
+        KeyError: the case has nothing to diverge from.
+    """
+    items, samples, case = pair.run.items, pair.run.samples, pair.case
+    if samples.divergence is None:
+        raise KeyError(f"{case.id} has no reference to diverge from")
+    anchor = pair.reference or pair.run
+    return pair.measurement(
+        KL_DIVERGENCE,
+        divergence_scores(samples, samples.divergence, items, anchor.samples),
+        protocol=f"disjoint {options.kl_window}",
+        items=len(items.ids),
+        detail={
+            "reference": case.reference.id if case.reference else "itself, from its own rows",
+            "reference_identity": dict(anchor.identity),
+            "windows": divergence_windows(samples.divergence, items),
+        },
+    )
+
+
+def agreement(pair: Pair, anchor: str, alone: Mapping[str, AgreementSamples]) -> Measurement:
+    """An engine against its anchor.
+
+    Args:
+        pair: the engine's run, and the anchor's as its reference.
+        anchor: the anchor's id.
+        alone: answers of both, by id, with every sequence computed by itself.
+    """
+    run, held = pair.run, pair.reference or pair.run
+    usual = {pair.case.id: run.samples, anchor: held.samples}
+    noise = {key: largest_difference(usual[key], alone[key]) for key in usual}
+    return pair.measurement(
+        AGREEMENT,
+        agreement_scores(run.samples, held.samples, max(noise.values())),
+        protocol=f"{len(run.items.questions.items)} questions, {len(run.items.ids)} tokens",
+        items=len(run.samples.logprobs),
+        detail={"anchor": anchor, "anchor_identity": dict(held.identity), "noise": noise},
+    )
