@@ -15,6 +15,9 @@ from quantgate.manifest import Manifest
 from quantgate.sessions import DTYPES, TORCH
 
 
+DEVICES = frozenset({"cpu", "cuda"})  # providers that name a device of PyTorch, too
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """A case that takes part in an agreement, and the one it is held against (maybe itself)."""
@@ -48,7 +51,8 @@ def _spread(case: Case, manifest: Manifest) -> Iterator[Case]:
 def _can_run(case: Case, backend: str) -> bool:
     """A package runs on either runtime, a recipe's source on PyTorch in a type that it has."""
     if backend == TORCH:
-        return case.package.recipe is not None and case.precision in DTYPES
+        there = case.provider.partition(":")[0] in DEVICES
+        return there and case.package.recipe is not None and case.precision in DTYPES
     return case.backend != TORCH
 
 

@@ -100,7 +100,7 @@ class Runtime(Table):
     """
 
     threads: int = Field(default=0, ge=0)
-    batch_seconds: float = Field(default=1800.0, gt=0)
+    batch_seconds: float = Field(default=1800.0, ge=0)
     session_seconds: float = Field(default=0.0, ge=0)
     memory_mib: int = Field(default=0, ge=0)
     options: BackendOptions = BackendOptions()

@@ -94,19 +94,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     gate = metafunc.config.stash.get(GATE, None)
     cases = [] if gate is None else gate.cases_of(suite)
-    grouped = metafunc.config.pluginmanager.hasplugin("xdist")
-    metafunc.parametrize(
-        "case",
-        [
-            # A group stays on one worker, where its model loads once.
-            pytest.param(
-                case,
-                id=case.id,
-                marks=[pytest.mark.xdist_group(name=case.group)] if grouped else [],
-            )
-            for case in cases
-        ],
-    )
+    metafunc.parametrize("case", cases, ids=[case.id for case in cases])
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

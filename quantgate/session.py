@@ -8,6 +8,7 @@ from dataclasses import replace
 from quantgate import provenance
 from quantgate.baseline_schema import TaskBaseline
 from quantgate.baselines import BaselineStore
+from quantgate.canary import EXPLAINED, EXPLAINED_ELSE
 from quantgate.cases import Case
 from quantgate.corpora import Corpora
 from quantgate.errors import GateError, InvalidMeasurement
@@ -20,7 +21,7 @@ from quantgate.manifest import Manifest
 from quantgate.measure import Measurer
 from quantgate.options import RunOptions
 from quantgate.report.wording import word
-from quantgate.results import Decision, Limits, Measurement, Verdict
+from quantgate.results import Decision, Limits, Measurement, Tolerance, Verdict
 from quantgate.rounds import Asker
 from quantgate.sessions import Execution, Sessions
 from quantgate.suites import AGREEMENT, first_metric
@@ -103,7 +104,12 @@ class GateSession:
 
     def _limits(self, case: Case, measurement: Measurement, metric: str) -> Limits:
         suite = measurement.task.partition(".")[0]
-        return self.manifest.limits(case, suite, metric.partition(".")[0])
+        limits = self.manifest.limits(case, suite, metric.partition(".")[0])
+        if limits == Limits() and (suite, metric) == (AGREEMENT, first_metric(AGREEMENT)):
+            # Without a policy, engines may differ by what batching explains.
+            explained = EXPLAINED.get(case.precision, EXPLAINED_ELSE)
+            return Limits(reference=Tolerance(kind="absolute", value=explained))
+        return limits
 
     def fault(self, case: Case, task: str, fault: GateError) -> Decision:
         """The INVALID decision for a measurement that never came to be."""

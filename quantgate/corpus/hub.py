@@ -90,11 +90,11 @@ def fetch(location: HubLocation, patterns: Sequence[str], *, kind: str = "datase
         cached = snapshot(offline=True)
     except LocalEntryNotFoundError as error:
         if not network_allowed():
-            raise _missing(location, "nothing of it in the local cache") from error
+            raise _missing(location, kind, "nothing of it in the local cache") from error
     else:
         if not network_allowed() or all(any(cached.glob(p)) for p in patterns):
             return cached
-    return _download(location, lambda: snapshot(offline=False))
+    return _download(location, kind, lambda: snapshot(offline=False))
 
 
 def network_allowed() -> bool:
@@ -140,7 +140,7 @@ def parquet_rows(files: Sequence[DataFile], columns: Sequence[str]) -> list[dict
     return listed
 
 
-def _download(location: HubLocation, attempt: Callable[[], Path]) -> Path:
+def _download(location: HubLocation, kind: str, attempt: Callable[[], Path]) -> Path:
     for number in range(1, _ATTEMPTS + 1):
         try:
             return attempt()
@@ -149,17 +149,17 @@ def _download(location: HubLocation, attempt: Callable[[], Path]) -> Path:
             transient = getattr(response, "status_code", None) in _TRANSIENT
             if not transient or number == _ATTEMPTS:
                 told = f"{type(error).__name__} at attempt {number}: {error}"
-                raise _missing(location, told) from error
+                raise _missing(location, kind, told) from error
         time.sleep(_PAUSE_SECONDS * number)
     raise AssertionError("the last attempt returns or raises")
 
 
-def _missing(location: HubLocation, found: str) -> UsageFault:
+def _missing(location: HubLocation, kind: str, found: str) -> UsageFault:
     return UsageFault(
         "hub-unavailable",
-        need=f"revision {location.revision} of the hub's data set {location.dataset}",
+        need=f"revision {location.revision} of the hub's {kind} {location.dataset}",
         found=found,
-        fix=f"hf download --repo-type dataset {location.dataset} --revision {location.revision}, "
+        fix=f"hf download --repo-type {kind} {location.dataset} --revision {location.revision}, "
         "or HF_HUB_OFFLINE=0 to let quantgate download it",
     )
 

@@ -49,10 +49,10 @@ class Turns:
         from filelock import FileLock, Timeout
 
         name = sha256_bytes(canonical_json(content))[:20]
-        self._root.mkdir(parents=True, exist_ok=True)
         owner = self._root / f"{name}.owner"
         lock = FileLock(self._root / f"{name}.lock", timeout=self._patience)
         try:
+            self._root.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except (Timeout, OSError) as error:
             self.warnings.append(
