@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -76,6 +77,7 @@ def test_unchanged_model_passes_every_suite(gated):
         "perplexity.strided",
         "perplexity.genai_chunked",
         "kl_divergence",
+        "agreement",
     }
     assert not list((gated.folder / "reports").glob("*.jsonl")), "the journal is merged and gone"
 
@@ -89,7 +91,8 @@ def test_fault_01_short_weights_are_invalid_and_the_rest_is_measured(workspace, 
     outcome = workspace.run()
     assert outcome.status == FAILED
     assert outcome.verdicts("int4") == {"INVALID"}
-    assert outcome.verdicts("fp32") == {"NO_BASELINE"}
+    assert outcome.verdicts("fp32-ort-") == {"NO_BASELINE", "PASS"}
+    assert outcome.verdicts("fp32-ortgenai-") == {"PASS"}
     assert "external-data-short" in outcome.text
 
 
@@ -344,7 +347,7 @@ def test_policy_for_an_unknown_metric_is_refused(workspace):
 def test_path_in_two_words_that_moves_pytests_root_is_refused(tmp_path, built):
     (tmp_path / "pyproject.toml").write_text("[tool.pytest]\n", encoding="utf-8")
     done = subprocess.run(
-        ["python", "-m", "pytest", "--gate-data-dir", str(built["fp32"])],
+        [sys.executable, "-m", "pytest", "--gate-data-dir", str(built["fp32"])],
         cwd=tmp_path,
         capture_output=True,
         encoding="utf-8",

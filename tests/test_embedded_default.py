@@ -14,6 +14,7 @@ from quantgate.cases import BuildRecipe, Package
 from quantgate.packages.build import package_folder, prepare
 from tests.damage import damage_package, re_export
 
+PRECISIONS = ("fp32", "fp16", "int8", "int4")
 ROOT = Path(__file__).parents[1]
 
 
@@ -66,10 +67,15 @@ def test_carried_model_is_green_in_all_suites(tmp_path, cache):
     done, verdicts = run_gate(tmp_path, cache)
     assert done.returncode == 0, done.stdout
     assert set(verdicts.values()) == {"PASS"}
-    cases = {case for case, _, _ in verdicts}
-    assert cases == {f"embedded-{name}-ort-cpu" for name in ("fp32", "fp16", "int8", "int4")}
+    cases = {case for case, task, _ in verdicts if task != "agreement"}
+    assert cases == {f"embedded-{name}-ort-cpu" for name in PRECISIONS}
     suites = {task.partition(".")[0] for _, task, _ in verdicts}
-    assert suites == {"mmlu", "perplexity", "kl_divergence"}
+    assert suites == {"mmlu", "perplexity", "kl_divergence", "agreement"}
+    engines = {tuple(case.split("-")[1:3]) for case, task, _ in verdicts if task == "agreement"}
+    assert engines == {
+        *((name, "torch") for name in ("fp32", "fp16")),
+        *((name, backend) for name in PRECISIONS for backend in ("ort", "ortgenai")),
+    }
 
 
 def test_damaged_package_is_red_and_says_what_got_worse(tmp_path, cache, int4):

@@ -680,7 +680,7 @@ def test_misspelt_metric_of_agreement_is_refused(write):
 @pytest.mark.parametrize(
     ("old", "new", "key"),
     [
-        ("batch_seconds = 60", "batch_seconds = 0", "batch_seconds"),
+        ("batch_seconds = 60", "batch_seconds = -1", "batch_seconds"),
         ("batch_seconds = 60", 'batch_seconds = "60"', "batch_seconds"),
         ("session_seconds = 3600.5", "session_seconds = -1", "session_seconds"),
         ("memory_mib = 4096", "memory_mib = 1.5", "memory_mib"),

@@ -129,9 +129,9 @@ def test_blank_first_token_takes_a_second_round_of_those_questions_only(
     score = task.score
 
     def counting(items, ask, tokenizer):
-        def listening(requests):
+        def listening(requests, name=None):
             asked.append(list(requests))
-            return ask(requests)
+            return ask(requests, name)
 
         return score(items, listening, tokenizer)
 

@@ -278,7 +278,9 @@ def test_clustered_error_is_by_window(measured):
 
 
 def test_samples_have_a_figure_for_every_id(measured):
-    run = measured.measurer._evaluator.run(measured.cases[1], measured.measurer._task("perplexity"))
+    run = measured.measurer._evaluator.run(
+        measured.cases[1], measured.measurer._protocols.task("perplexity")
+    )
     samples: TextSamples = run.samples
     assert len(samples.strided) == len(measured.ids)
     assert np.isnan(samples.strided).nonzero()[0].tolist() == [0]
