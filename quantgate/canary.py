@@ -1,8 +1,8 @@
 """Proves on the first rows of a run that sharing and packing change nothing that matters.
 
-The sequences of one row are scored as planned and once more alone, from an empty cache. Where the
-two differ by more than batching can explain (a kernel that forgets the mask, a rewind that leaves
-something behind), the run goes on without what failed, and says so.
+The sequences of one row (of a padded batch: of two) are scored as planned and once more alone,
+from an empty cache. Where the two differ by more than batching can explain (a kernel that forgets
+the mask, a rewind that leaves something behind), the run goes on without what failed, and says so.
 """
 
 from __future__ import annotations
@@ -41,17 +41,21 @@ def difference(session: Session, plan: Plan, tokens: int) -> float:
     shared = next((group for group in plan.groups if _shares(group)), None)
     if shared is None:
         return 0.0
-    planned = Group(shared.prefix, shared.rows[:1], shared.padded)
+    # In a padded batch the longest row comes first, the one with the most padding last.
+    rows = (shared.rows[0], shared.rows[-1]) if shared.padded else shared.rows[:1]
+    planned = Group(shared.prefix, rows, shared.padded)
     wanted = planned.wanted
-    chosen = list(dict.fromkeys(want.sequence for want in wanted))[:SEQUENCES]
-    rows = [row for row, want in enumerate(wanted) if want.sequence in chosen]
-    alone = [_alone(plan, wanted[row].sequence, wanted[row].position) for row in rows]
-    orders = [_order(planned, rows, tokens), *(_order(each, [0], tokens) for each in alone)]
+    last = {want.sequence: row for row, want in enumerate(wanted)}
+    read = sorted(last.values())[:SEQUENCES]
+    alone = [_alone(plan, wanted[row].sequence, wanted[row].position) for row in read]
+    orders = [_order(planned, read, tokens), *(_order(each, [0], tokens) for each in alone)]
     together, *separate = (readings.logprobs for readings in session.run(orders))
     return float(np.abs(together - np.concatenate(separate)).max())
 
 
 def _shares(group: Group) -> bool:
+    if group.padded:
+        return len(group.rows) > 1
     return bool(group.prefix) or not group.rows[0].is_chain
 
 

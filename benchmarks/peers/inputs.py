@@ -42,7 +42,14 @@ class Model:
         return self.source if engine in ON_TORCH else self.ready
 
     def wanted(self, sides: list[Side], names: list[str] | None) -> list[Side]:
-        """The sides of these names (None: all) that exist at this precision."""
+        """The sides of these names (None: all) that exist at this precision.
+
+        Raises:
+            SystemExit: a name that no side has.
+        """
+        known = [side.name for side in sides]
+        if unknown := sorted(set(names or known) - set(known)):
+            raise SystemExit(f"no side named {', '.join(unknown)}; there are {', '.join(known)}")
         on_torch = [side for side in sides if side.name.split()[0] in ON_TORCH]
         apart = [] if self.precision == REFERENCE else on_torch
         return [s for s in sides if s not in apart and (names is None or s.name in names)]

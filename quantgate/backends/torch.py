@@ -16,6 +16,7 @@ from quantgate.backends.torch_faults import attempt
 from quantgate.backends.torch_feeds import TorchFeed, padded_feeds, prefix_feed, row_feed
 from quantgate.backends.torch_files import open_folder
 from quantgate.backends.torch_head import TorchHead, load_head_alone
+from quantgate.backends.torch_memory import keep_freed_memory
 from quantgate.backends.torch_model import Decoder, Loading, load_whole, take_apart
 from quantgate.backends.torch_proof import probe_sequences, prove, whole_logits
 from quantgate.backends.torch_traits import read_config, read_traits
@@ -127,6 +128,7 @@ class TorchBackend:
         import torch
 
         torch.set_num_threads(self._threads)
+        keep_freed_memory()
         dtype: torch.dtype = getattr(torch, self._dtype)
         return Loading(self._folder, self._device, dtype, self._device_map)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 TASK = "agreement"
-HEADINGS = ("engine", "held against", "max", "mean", "noise", "same top", "over", "ran on")
+HEADINGS = ("engine", "held against", "max", "mean", "noise", "same top", "over")
 
 
 def print_agreement(measurements: Iterable[Measurement], console: Console) -> None:
@@ -58,5 +58,4 @@ def _cells(measurement: Measurement) -> tuple[str, ...]:
         "-" if largest.noise is None else f"{largest.noise:.1e}",
         figure(measurement.score("top1_agreement").value, FRACTION),
         f"{largest.n:,} targets",
-        str(measurement.identity.get("provider", "")),
     )

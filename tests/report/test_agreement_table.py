@@ -11,7 +11,7 @@ ANCHOR = "tiny-fp32-torch-cpu"
 SAME = Comparability(protocol="p", items=1, ids_digest="a", corpus="b", tokenizer="c", plan="d")
 
 
-def measure(case, largest=0.00234, *, task="agreement", noise=0.001, provider="cpu"):
+def measure(case, largest=0.00234, *, task="agreement", noise=0.001):
     figures = (
         ("max_difference", largest, Direction.LOWER, noise),
         ("mean_difference", largest / 10, Direction.LOWER, None),
@@ -26,7 +26,7 @@ def measure(case, largest=0.00234, *, task="agreement", noise=0.001, provider="c
         task=task,
         scores=scores,
         comparability=SAME,
-        identity={"provider": provider},
+        identity={},
         detail={"anchor": ANCHOR},
     )
 
@@ -45,14 +45,13 @@ def rows(lines) -> list[list[str]]:
 def test_rows_hold_engine_anchor_and_figures():
     lines = printed(
         measure(ANCHOR, 0.0, noise=None),
-        measure("tiny-fp32-ort-cpu", provider="CPUExecutionProvider"),
+        measure("tiny-fp32-ort-cpu"),
     )
     assert lines[0].startswith("differences of log-probabilities between engines, in nats")
     assert rows(lines) == [
         list(HEADINGS),
-        [ANCHOR, "itself", "0.0e+00", "0.0e+00", "-", "99.50 %", "1,559 targets", "cpu"],
-        ["tiny-fp32-ort-cpu", ANCHOR, "2.3e-03", "2.3e-04", "1.0e-03", "99.50 %",
-         "1,559 targets", "CPUExecutionProvider"],
+        [ANCHOR, "itself", "0.0e+00", "0.0e+00", "-", "99.50 %", "1,559 targets"],
+        ["tiny-fp32-ort-cpu", ANCHOR, "2.3e-03", "2.3e-04", "1.0e-03", "99.50 %", "1,559 targets"],
     ]  # fmt: skip
 
 
@@ -62,7 +61,7 @@ def test_other_tasks_have_no_row_and_without_any_there_is_no_table():
 
 
 def test_fault_70_control_characters_and_markup_stay_text():
-    lines = printed(measure("tiny-fp32-ort-cpu", provider="\x1b[31m[bold]cpu[/bold]"))
+    lines = printed(measure("\x1b[31m[bold]tiny[/bold]"))
     text = "\n".join(lines)
     assert "\x1b" not in text
     assert "[bold]" in text
