@@ -1,7 +1,7 @@
 """Killed at any moment, a run resumes and ends with the very results of one that wasn't.
 
 Real `quantgate run` processes on tiny packages. `QUANTGATE_KILLS` sets how many random moments
-are tried for parent and child each; the figures in docs/survival.md are of 20.
+are tried for parent and child each; docs/backends.md tells how many were tried.
 """
 
 import json
