@@ -5,7 +5,7 @@ environment of their own. The project's constraints hold there too, so that runt
 kernels are the same on both sides; only what the peers can't live with is left out of them
 (`UNHELD`).
 
-    python -m benchmarks.peers.install --env DIR [--pip-args="--extra-index-url ..."]
+    python -m benchmarks.peers.install --env DIR [--pip-args="..."]
 
 Where several builds of torch are on offer, name the wanted one's index in `--pip-args`.
 """
