@@ -14,7 +14,6 @@ from quantgate.cases import Case
 from quantgate.manifest import Manifest
 from quantgate.sessions import DTYPES, TORCH
 
-
 DEVICES = frozenset({"cpu", "cuda"})  # providers that name a device of PyTorch, too
 
 
