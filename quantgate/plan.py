@@ -40,6 +40,7 @@ class PlanLimits:
         keeps_prefix: a row may start from a kept KV cache.
         context: longest sequence in tokens.
         cost: relative costs, from the model's shape.
+        unseen: tokens that a packed row behind no prefix has in front, which nobody sees.
         alone: share nothing: every sequence in a row of its own, from an empty cache.
         batch_tokens: most tokens in a packed row or a padded batch; less after a device ran out of
             memory.
@@ -49,6 +50,7 @@ class PlanLimits:
     keeps_prefix: bool
     context: int
     cost: CostModel
+    unseen: int = 0
     alone: bool = False
     batch_tokens: int = BATCH_TOKENS
 
@@ -236,9 +238,9 @@ class _Packer:
             sizes = self._sizes(start, stop, depth, width)
             return sum(self.limits.cost.row(size, depth) for size in sizes)
 
-        # Runtimes count the whole row against the context, restarted positions or not. Without a
-        # prefix there may be one token more in front that nobody sees (`Attention.needs_past`).
-        widest = min(self.limits.context - max(depth, 1), self.limits.batch_tokens)
+        # Runtimes count the whole row against the context, restarted positions or not.
+        before = depth or self.limits.unseen
+        widest = min(self.limits.context - before, self.limits.batch_tokens)
         fitting = (width for width in ROW_WIDTHS if width <= widest)
         return min((0, *fitting), key=cost)
 

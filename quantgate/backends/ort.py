@@ -128,6 +128,7 @@ class OrtBackend:
             keeps_prefix=self._body.inputs.keeps_prefix,
             context=self._package.config.context_length,
             cost=self._cost,
+            unseen=int(self._attention.needs_past),
         )
 
     @cached_property
