@@ -17,6 +17,7 @@ from quantgate.tasks.rolling import ROLLING, RollingOptions
 from quantgate.tasks.rolling_scores import rolling_documents, rolling_scores
 from quantgate.tasks.text import TextOptions
 from quantgate.tasks.text_scores import (
+    divergence_distribution,
     divergence_scores,
     divergence_windows,
     perplexity_score,
@@ -130,7 +131,8 @@ def kl_divergence(pair: Pair, options: TextOptions) -> Measurement:
         detail={
             "reference": case.reference.id if case.reference else "itself, from its own rows",
             "reference_identity": dict(anchor.identity),
-            "windows": divergence_windows(samples.divergence, items),
+            "windows": divergence_windows(samples, samples.divergence, items, anchor.samples),
+            "distribution": divergence_distribution(samples.divergence),
         },
     )
 

@@ -11,6 +11,7 @@ from quantgate.results import (
     Comparability,
     Decision,
     Direction,
+    Evidence,
     Measurement,
     Score,
     Tolerance,
@@ -43,6 +44,8 @@ def from_record(record: Mapping[str, Any]) -> Measurement | Decision:
         return Measurement(**value)
     if value["tolerance"] is not None:
         value["tolerance"] = Tolerance(**value["tolerance"])
+    if value["evidence"] is not None:
+        value["evidence"] = Evidence(**value["evidence"])
     value["verdict"] = Verdict(value["verdict"])
     value["notes"] = tuple(value["notes"])
     return Decision(**value)

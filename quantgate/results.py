@@ -110,10 +110,21 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """How much worse a figure may get: `kind` is `absolute` (the metric's unit) or `relative`."""
+    """How much worse a figure may get.
+
+    Attributes:
+        kind: `absolute` (in the metric's unit), `relative` (a fraction of the anchor),
+            `ratio_to_reference` (the least share of the anchor that must remain),
+            `significant_drop` (the confidence bound of the harm may not pass `value`, in the
+            metric's unit, for a perplexity in nats) or `three_state` (relative; up to `value` is
+            a pass, up to `at_risk` a pass at risk).
+        value: the tolerance, on the scale of its kind.
+        at_risk: of `three_state` the second bound, else None.
+    """
 
     kind: str
     value: float
+    at_risk: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +133,44 @@ class Limits:
 
     baseline: Tolerance | None = None
     reference: Tolerance | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the items say about a change: candidate and anchor paired, item by item.
+
+    Attributes:
+        against: `baseline` or `reference`.
+        scale: unit of the figures below: `fraction`, `nats/token`, `nats/word`, `nats`, ...
+        delta: mean over the items of candidate less anchor.
+        stderr: its standard error.
+        low: lower end of the two-sided 95 % interval of `delta`.
+        high: its upper end.
+        detectable: the smallest harmful change that this run would have found: one-sided 95 %,
+            power 80 %.
+        allowed: the harmful change that passes, on this scale, not negative; None without one.
+        p_value: two-sided: exact McNemar for answers, Student's t over windows else.
+        method: how, in words, for example `exact McNemar, 812 questions`.
+        n: paired items.
+        clusters: of them, what counts as independent (questions, windows or documents).
+        lost: answers that went from right to wrong; None for a text.
+        won: answers that went from wrong to right; None for a text.
+    """
+
+    against: str
+    scale: str
+    delta: float
+    stderr: float
+    low: float
+    high: float
+    detectable: float
+    allowed: float | None
+    p_value: float
+    method: str
+    n: int
+    clusters: int
+    lost: int | None = None
+    won: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +183,8 @@ class Decision:
         against: `baseline`, `reference` or `` where there was nothing to hold it against.
         reason: one sentence in words.
         notes: findings beside the verdict (stale baseline, identical packages, drift).
+        evidence: what the paired items say about `delta`; None where none are kept.
+        at_risk: the pass is one between the two bounds of a `three_state` tolerance.
     """
 
     case_id: str
@@ -149,3 +200,5 @@ class Decision:
     tolerance: Tolerance | None = None
     reference: float | None = None
     notes: tuple[str, ...] = ()
+    evidence: Evidence | None = None
+    at_risk: bool = False

@@ -21,8 +21,8 @@ from quantgate.token_trie import Ids
 
 # Tokens of one append. Windows of 1,024 take the same time in appends of 64 to 1,024 tokens
 # (135 M parameters, FP32 and INT4, two cores) and give the same bits, so memory decides: a
-# vocabulary of 150,000 costs 0.6 MB a token.
-APPEND_TOKENS = 256
+# vocabulary of 150,000 costs 0.6 MB a token, and the runtime holds it more than once.
+APPEND_TOKENS = 64
 LOGITS_RANK = 3
 # Trials: any ids do, but short, because every model that is opened pays for them.
 STEM, DROPPED, FOLLOWING = (0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10, 11)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 
-# Parameters of glibc's mallopt(3), and values beyond what a row's results take.
-SETTINGS = {-1: 2**31 - 1, -2: 2**26, -3: 2**30}  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD
+# Parameters of glibc's mallopt(3), and values beyond what a row's results take. One arena for all
+# threads: in arenas of their own, each thread would keep what it freed from the others.
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8
+SETTINGS = {M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 2**22, M_MMAP_THRESHOLD: 2**30, M_ARENA_MAX: 1}
 
 
 def keep_freed_memory() -> None:

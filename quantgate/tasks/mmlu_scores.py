@@ -157,6 +157,8 @@ def _flips(now: Decisions, before: Decisions, items: Sequence[MmluItem]) -> dict
     changed = [
         {
             "question": items[i].question.id,
+            "text": items[i].question.text,
+            "options": list(items[i].question.options),
             "gold": _letter(now.gold[i]),
             "reference": _letter(before.chosen[i]),
             "candidate": _letter(now.chosen[i]),

@@ -20,6 +20,7 @@ PERCENTILES = {
     "kl_p99_9": 99.9,
     "kl_max": 100.0,
 }
+CURVE = (0.0, 1.0, *np.arange(5.0, 95.1, 5.0).tolist(), 97.5, 99.0, 99.5, 99.9, 99.99, 100.0)
 
 
 def scored_ids(items: TextItems, protocol: str) -> NDArray[np.bool_]:
@@ -72,17 +73,54 @@ def perplexity_windows(
     return found
 
 
-def divergence_windows(found: DivergenceSamples, items: TextItems) -> list[dict[str, float]]:
-    """Every window's mean divergence, to audit a mean by."""
-    return [
-        {
-            "begin": window.begin,
-            "end": window.end,
-            "kl_mean": float(found.kl[window.begin : window.end].mean()),
-        }
-        for window in items.windows
-        if window.whole
-    ]
+def divergence_windows(
+    samples: TextSamples, found: DivergenceSamples, items: TextItems, reference: TextSamples
+) -> list[dict[str, float]]:
+    """Every window's means, to audit a mean by and to pair with another run's.
+
+    `n` positions have a divergence; `n_next` of them a next id, whose probabilities differ by
+    `log_perplexity_ratio`.
+    """
+    ratio = reference.next_token - samples.next_token  # NaN at the last id, which has no next
+    windows = []
+    for window in items.windows:
+        if window.whole:
+            span = slice(window.begin, window.end)
+            following = ratio[window.begin : min(window.end, len(items.ids) - 1)]
+            windows.append(
+                {
+                    "begin": window.begin,
+                    "end": window.end,
+                    "n": window.end - window.begin,
+                    "n_next": len(following),
+                    "kl_mean": float(found.kl[span].mean()),
+                    "top1_agreement": float(found.same_top[span].mean()),
+                    "log_perplexity_ratio": float(following.mean()) if len(following) else 0.0,
+                }
+            )
+    return windows
+
+
+def divergence_distribution(found: DivergenceSamples) -> dict[str, Any]:
+    """How the divergence is spread over positions, to draw.
+
+    Returns:
+        `percentiles`: pairs of a per cent and the divergence in nats; `histogram`: counts between
+        `edges`, which are decimal logarithms of nats, and the number of positions `below` the
+        first and `above` the last edge.
+    """
+    edges = np.linspace(-8, 2, 51)
+    logs = np.log10(np.maximum(found.kl, 1e-300))
+    counts, _ = np.histogram(logs, bins=edges)
+    return {
+        "percentiles": [[q, float(np.percentile(found.kl, q))] for q in CURVE],
+        "histogram": {
+            "edges": [round(float(edge), 6) for edge in edges],
+            "counts": counts.tolist(),
+            "below": int((logs < edges[0]).sum()),
+            "above": int((logs > edges[-1]).sum()),
+        },
+    }
 
 
 def divergence_scores(

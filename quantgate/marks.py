@@ -1,0 +1,36 @@
+"""The suites' markers, and what a collected test is about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from quantgate.cases import Case
+
+SUITE_MARKERS = {
+    "mmlu": "multiple-choice accuracy",
+    "perplexity": "perplexity of a text",
+    "kl_divergence": "divergence from the reference",
+    "agreement": "agreement of engines on the same weights",
+}
+OTHER_MARKERS = {
+    "gpu": "needs a GPU and is skipped without one",
+    "slow": "takes minutes; deselect with -m 'not slow'",
+}
+RECORDS = pytest.StashKey[list[dict[str, Any]]]()
+
+
+def suite_of(item: pytest.Item) -> str | None:
+    """The suite whose marker a test carries, or None."""
+    return next((name for name in SUITE_MARKERS if item.get_closest_marker(name)), None)
+
+
+def case_of(item: pytest.Item) -> Case | None:
+    """The case of a gate test, or None for any other test."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is None or suite_of(item) is None:
+        return None
+    case: Case | None = callspec.params.get("case")
+    return case
