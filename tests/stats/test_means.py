@@ -87,34 +87,3 @@ def test_pairing_removes_what_both_share():
 def test_pairs_need_equal_lengths():
     with pytest.raises(ValueError, match="equal lengths"):
         stats.paired([1.0, 2.0], [1.0, 2.0, 3.0])
-
-
-def test_normal_interval_by_the_table():
-    low, high = stats.normal_interval(1.0, 0.5)
-    assert (low, high) == pytest.approx((1 - 0.979982, 1 + 0.979982), abs=1e-6)
-    assert stats.normal_interval(0.0, 1.0, 0.9)[1] == pytest.approx(1.644854, abs=1e-6)
-
-
-@pytest.mark.parametrize("arguments", [(math.nan, 1), (0, -1), (0, math.inf), (0, 1, 1.0)])
-def test_senseless_intervals_are_refused(arguments):
-    with pytest.raises(ValueError, match=r"interval|confidence"):
-        stats.normal_interval(*arguments)
-
-
-@pytest.mark.parametrize(("successes", "n"), [(0, 10), (3, 10), (81, 263), (10, 10)])
-def test_wilson_ends_solve_the_score_equation(successes, n):
-    # By definition an end p satisfies |share - p| = z * sqrt(p (1 - p) / n).
-    share, z = successes / n, 1.959963984540054
-    for p in stats.wilson_interval(successes, n):
-        assert abs(share - p) == pytest.approx(z * math.sqrt(p * (1 - p) / n), abs=1e-12)
-
-
-def test_wilson_of_a_published_example():
-    # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263 gives 0.2553 to 0.3662.
-    assert stats.wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-
-
-@pytest.mark.parametrize(("successes", "n"), [(1, 0), (-1, 4), (5, 4)])
-def test_wilson_refuses_what_is_no_fraction(successes, n):
-    with pytest.raises(ValueError, match="no fraction"):
-        stats.wilson_interval(successes, n)

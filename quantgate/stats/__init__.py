@@ -1,0 +1,37 @@
+"""The only place where per-item vectors become figures; everything runs in float64.
+
+- `means`: means of items with plain and clustered standard errors.
+- `pairs`: the change in accuracy over the same questions, exact McNemar.
+- `ratios`: log-perplexities and divergences by window; `serial`: windows that are alike.
+- `intervals`: of a normal estimate and of a fraction; `resampling`: of anything, by bootstrap.
+- `power`: the smallest change a run would have found.
+- `multiplicity`: many questions asked at once.
+
+Every docstring is a specification; docs/statistics.md shows that the intervals hold.
+"""
+
+from quantgate.stats.estimates import Estimate, t_p_value
+from quantgate.stats.intervals import normal_interval, wilson_interval
+from quantgate.stats.means import clustered_stderr, mean_stderr, paired
+from quantgate.stats.multiplicity import holm
+from quantgate.stats.pairs import mcnemar, paired_share
+from quantgate.stats.power import detectable, paired_detectable
+from quantgate.stats.ratios import clustered_ratio
+from quantgate.stats.resampling import bootstrap_interval
+
+__all__ = [
+    "Estimate",
+    "bootstrap_interval",
+    "clustered_ratio",
+    "clustered_stderr",
+    "detectable",
+    "holm",
+    "mcnemar",
+    "mean_stderr",
+    "normal_interval",
+    "paired",
+    "paired_detectable",
+    "paired_share",
+    "t_p_value",
+    "wilson_interval",
+]
