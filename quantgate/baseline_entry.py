@@ -1,4 +1,4 @@
-"""What an update stores of a measurement, and the words and bytes of it."""
+"""What an update stores of a measurement, and the bytes of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from quantgate.baseline_schema import CaseBaseline, MetricEntry, TaskBaseline, wrong_fields
+from quantgate.baseline_schema import CaseBaseline, ItemsEntry, TaskBaseline, wrong_fields
 from quantgate.errors import InvalidMeasurement, UsageFault
 from quantgate.results import Limits, Measurement, Score, Tolerance
 
@@ -19,9 +19,16 @@ LimitsOf = Callable[[str, str], Limits]
 
 
 def make_entry(
-    measurement: Measurement, limits: LimitsOf, *, reason: str, provenance: Mapping[str, Any]
+    measurement: Measurement,
+    limits: LimitsOf,
+    items: ItemsEntry | None,
+    *,
+    reason: str,
+    provenance: Mapping[str, Any],
 ) -> TaskBaseline | None:
     """Return the stored form of a measurement; None where no metric has a baseline tolerance.
+
+    `items` says what the side file will hold of it.
 
     Raises:
         InvalidMeasurement: a figure to store is not finite (`baseline-not-finite`).
@@ -42,6 +49,7 @@ def make_entry(
         "provenance": json.loads(json.dumps(dict(provenance), allow_nan=False)),
         "reason": reason.strip(),
         "updated": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "items": None if items is None else items.model_dump(),
         "metrics": metrics,
     }
     try:
@@ -74,26 +82,18 @@ def _metric(task: str, score: Score, tolerance: Tolerance) -> dict[str, Any]:
     }
 
 
-def changes(task: str, old: TaskBaseline | None, new: TaskBaseline | None) -> list[str]:
-    """Return a line `task metric old -> new` for each metric stored before or now."""
-    before: Mapping[str, MetricEntry] = {} if old is None else old.metrics
-    after: Mapping[str, MetricEntry] = {} if new is None else new.metrics
-    return [
-        f"{task} {metric} {_figure(before.get(metric))} -> {_figure(after.get(metric))}"
-        for metric in sorted(before.keys() | after.keys())
-    ]
-
-
-def _figure(entry: MetricEntry | None) -> str:
-    return "none" if entry is None else repr(entry.value)
-
-
 def serialize(file: CaseBaseline) -> bytes:
-    """Return the file's bytes: sorted keys, two spaces, a last newline; only measured noise."""
+    """Return the file's bytes: sorted keys, two spaces, a last newline; optional fields if set."""
     document = file.model_dump()
     for task in document["tasks"].values():
+        _drop_if_none(task, "items")
         for metric in task["metrics"].values():
-            if metric["noise"] is None:
-                del metric["noise"]
+            _drop_if_none(metric, "noise")
+            _drop_if_none(metric["tolerance"], "at_risk")
     text = json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode("utf-8")
+
+
+def _drop_if_none(fields: dict[str, Any], name: str) -> None:
+    if fields[name] is None:
+        del fields[name]

@@ -1,8 +1,9 @@
 """The form of a baseline file, and the strict reading of its bytes.
 
-Version 1: `{"schema_version": 1, "case": id, "tasks": {task: {"comparability", "identity",
-"provenance", "reason", "updated", "metrics": {name: {"value", "stderr", "n", "unit",
-"tolerance": {"kind", "value"}, "noise"}}}}}}`, where `noise` may be left out.
+Version 2: `{"schema_version": 2, "case": id, "tasks": {task: {"comparability", "identity",
+"provenance", "reason", "updated", "items": {"sha256", "n"}, "metrics": {name: {"value", "stderr",
+"n", "unit", "tolerance": {"kind", "value", "at_risk"}, "noise"}}}}}}`, where `items`, `at_risk` and
+`noise` may be left out. `items` names the task's part of the side file (`baseline_items`).
 A file is reviewed by people and may be hand-edited or merged,
 so everything that is not exactly this form is refused with the file's name and what to do.
 """
@@ -28,12 +29,25 @@ from pydantic import (
 from quantgate.errors import UsageFault
 from quantgate.results import Comparability, Tolerance
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LARGEST_BYTES = 1 << 20
-LARGEST_TOLERANCE = {"absolute": 1000.0, "relative": 10.0}
+THREE_STATE = "three_state"
+LARGEST_TOLERANCE = {
+    "absolute": 1000.0,
+    "relative": 10.0,
+    "ratio_to_reference": 1.0,
+    "significant_drop": 1000.0,
+    THREE_STATE: 10.0,
+}
+
+
+def _from_version_1(document: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 kept no items and knew two kinds of tolerance; what it had means the same now."""
+    return {**document, "schema_version": 2}
+
 
 # From a version to the next one: add the step here whenever SCHEMA_VERSION rises.
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_version_1}
 
 _MERGE_MARK = re.compile(rb"^(<{7}|={7}|>{7}|\|{7})( |\r?$)", re.MULTILINE)
 _RESTORE = "restore the file with git, or run again with --gate-update-baselines after deleting it"
@@ -48,19 +62,26 @@ class _Entry(BaseModel):
 class ToleranceEntry(_Entry):
     """The tolerance in force for one stored figure; bounded, so that none switches a gate off."""
 
-    kind: Literal["absolute", "relative"]
+    kind: Literal["absolute", "relative", "ratio_to_reference", "significant_drop", "three_state"]
     value: FiniteFloat = Field(ge=0)
+    at_risk: FiniteFloat | None = None
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
         largest = LARGEST_TOLERANCE[self.kind]
-        if self.value > largest:
+        if max(self.value, self.at_risk or 0.0) > largest:
             raise ValueError(f"a tolerance ({self.kind}) is at most {largest:g}")
+        if self.kind == "ratio_to_reference" and self.value == 0:
+            raise ValueError("a tolerance (ratio_to_reference) is above 0")
+        if (self.kind == THREE_STATE) != (self.at_risk is not None):
+            raise ValueError(f"`at_risk` belongs to {THREE_STATE}, and to no other tolerance")
+        if self.at_risk is not None and self.at_risk <= self.value:
+            raise ValueError("`at_risk` lies above `value`")
         return self
 
     def tolerance(self) -> Tolerance:
         """Return the entry as the noun that the gate reads."""
-        return Tolerance(kind=self.kind, value=self.value)
+        return Tolerance(kind=self.kind, value=self.value, at_risk=self.at_risk)
 
 
 class MetricEntry(_Entry):
@@ -89,6 +110,13 @@ class ComparabilityEntry(_Entry):
         return Comparability(**self.model_dump())
 
 
+class ItemsEntry(_Entry):
+    """What the side file holds of a task: the digest of its content, and its number of items."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    n: int = Field(ge=1)
+
+
 class TaskBaseline(_Entry):
     """All that is stored for one task of one case."""
 
@@ -97,13 +125,14 @@ class TaskBaseline(_Entry):
     provenance: dict[str, JsonValue]
     reason: Name
     updated: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+    items: ItemsEntry | None = None
     metrics: dict[Name, MetricEntry] = Field(min_length=1)
 
 
 class CaseBaseline(_Entry):
     """One baseline file."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     case: Name
     tasks: dict[Name, TaskBaseline]
 
@@ -127,7 +156,8 @@ def parse(data: bytes, origin: str) -> CaseBaseline:
     try:
         return CaseBaseline.model_validate(_migrate(document, origin), strict=True)
     except ValidationError as error:
-        _refuse("baseline-schema", origin, "the form of schema version 1", wrong_fields(error))
+        need = f"the form of schema version {SCHEMA_VERSION}"
+        _refuse("baseline-schema", origin, need, wrong_fields(error))
 
 
 def wrong_fields(error: ValidationError) -> str:

@@ -1,8 +1,10 @@
 """Stored expectations: one JSON file a case, read strictly and written only when told to.
 
-A gate on a pull request reads the file from the merge base with the target branch (`git_ref`), so
+Beside it lies the side file with the items that later runs are paired with (`baseline_items`).
+
+A gate on a pull request reads the files from the merge base with the target branch (`git_ref`), so
 that the request can't loosen its own gate; what it changed is told by `changed_since_ref`.
-Writing merges the given tasks into the file of the working tree and leaves every other task's
+Writing merges the given tasks into the files of the working tree and leaves every other task's
 bytes of meaning alone; one process writes, because two updates of one file would race for the last
 word (never for a broken file).
 """
@@ -14,14 +16,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from quantgate.baseline_entry import LimitsOf, changes, make_entry, serialize
+from quantgate.baseline_change import Change, changes
+from quantgate.baseline_entry import LimitsOf, make_entry, serialize
+from quantgate.baseline_files import Source, WorkingTree
 from quantgate.baseline_git import GitBase
-from quantgate.baseline_schema import LARGEST_BYTES, CaseBaseline, parse
+from quantgate.baseline_items import describe, items_to_store, pack
+from quantgate.baseline_reading import items_path, read_case, read_items, unused
+from quantgate.baseline_schema import CaseBaseline, TaskBaseline
 from quantgate.cases import Case
 from quantgate.errors import UsageFault
+from quantgate.items import ItemResults
 from quantgate.provenance import in_ci
 from quantgate.results import Comparability, Measurement
-from quantgate.storage import write_atomically
 
 _SHORT = 12
 
@@ -32,11 +38,17 @@ class BaselineStore:
     def __init__(self, root: Path, *, git_ref: str | None = None) -> None:
         self.root = root
         self.git_ref = git_ref
+        self._tree = WorkingTree(root)
         self._base = None if git_ref is None else GitBase(root, git_ref)
+        self._source: Source = self._base or self._tree
 
     def path(self, case: Case) -> Path:
         """Return the file of `case` in the working tree."""
         return self.root / case.baseline_path
+
+    def items_path(self, case: Case) -> Path:
+        """Return the side file of `case` in the working tree."""
+        return self.root / items_path(case)
 
     def read(self, case: Case) -> CaseBaseline | None:
         """Return what is stored for `case`; None where nothing is.
@@ -45,11 +57,30 @@ class BaselineStore:
             UsageFault: the file is damaged, of another version or of another case, or git can't
                 give the merge base.
         """
-        if self._base is None:
-            return self._read_tree(case)
-        data = self._base.show(case.baseline_path)
-        origin = f"{self.path(case)} at {self._base.commit[:_SHORT]}"
-        return None if data is None else _of_case(parse(data, origin), case, origin)
+        return read_case(self._source, case)
+
+    def items(self, case: Case, task: str) -> ItemResults | None:
+        """Return the items stored for a task; None where none were, or where they are missing.
+
+        Raises:
+            UsageFault: as `read`, or `baseline-items`: they are not the ones the baseline names.
+        """
+        stored = self.read(case)
+        entry = None if stored is None else stored.tasks.get(task)
+        if entry is None or entry.items is None:
+            return None
+        return read_items(self._source, case, {task: entry}).get(task)
+
+    def check(self, case: Case) -> list[str]:
+        """Read all that is stored for `case`; return the tasks whose items are missing.
+
+        Raises:
+            UsageFault: as `items`.
+        """
+        stored = self.read(case)
+        tasks = {} if stored is None else stored.tasks
+        found = read_items(self._source, case, tasks)
+        return sorted(t for t, entry in tasks.items() if entry.items and t not in found)
 
     def changed_since_ref(self) -> list[str]:
         """Name the baseline files, relative to the root, that differ from the merge base."""
@@ -63,32 +94,44 @@ class BaselineStore:
         *,
         reason: str,
         provenance: Mapping[str, Any],
-    ) -> list[str]:
-        """Store complete, valid measurements of `case`; return lines `task metric old -> new`.
+        new_only: bool = False,
+    ) -> list[Change]:
+        """Store complete, valid measurements of `case` and their items; return what changed.
 
         Of each task, the metrics whose limits hold a baseline tolerance are stored with it. The
-        other tasks of the file stay as they are, and so does the file where nothing was given.
+        other tasks of the files stay as they are, and so do the files where nothing was given.
+        With `new_only`, a task that has an entry is left alone.
 
         Raises:
             UsageFault: in CI (`baseline-update-in-ci`), without a reason (`baseline-reason`), or
-                when the present file is damaged.
-            InvalidMeasurement: a figure is not finite (`baseline-not-finite`), or the disk refuses.
+                when the present files are damaged.
+            InvalidMeasurement: a figure is not finite (`baseline-not-finite`), the items are
+                incomplete (`baseline-items`), or the disk refuses.
         """
         _require_update_allowed(reason)
-        stored = self._read_tree(case)
+        stored = read_case(self._tree, case)
         tasks = {} if stored is None else dict(stored.tasks)
-        lines: list[str] = []
+        fresh: dict[str, ItemResults] = {}
+        changed: list[Change] = []
         for measurement in measurements:
+            task = measurement.task
             if measurement.case_id != case.id:
                 raise ValueError(f"a measurement of {measurement.case_id} is none of {case.id}")
-            new = make_entry(measurement, limits, reason=reason, provenance=provenance)
-            lines += changes(measurement.task, tasks.pop(measurement.task, None), new)
+            if new_only and task in tasks:
+                continue
+            items = items_to_store(measurement)
+            told = None if items is None else describe(items)
+            old = tasks.pop(task, None)
+            new = make_entry(measurement, limits, told, reason=reason, provenance=provenance)
+            unlike = [] if old is None else _unlike(old, measurement)
+            changed += changes(measurement, old, new, unlike)
             if new is not None:
-                tasks[measurement.task] = new
-        if lines:
-            file = CaseBaseline(case=case.id, tasks=tasks)
-            write_atomically(self.path(case), serialize(file))
-        return lines
+                tasks[task] = new
+                fresh |= {} if items is None else {task: items}
+        if changed:
+            kept = {task: entry for task, entry in tasks.items() if task not in fresh}
+            self._write(case, tasks, read_items(self._tree, case, kept) | fresh)
+        return changed
 
     def unused(self, cases: Iterable[Case], tasks: Iterable[str]) -> list[str]:
         """Name the files and task entries that no case or task of the manifest claims.
@@ -96,35 +139,17 @@ class BaselineStore:
         Both lists must be the manifest's, not the selection of one run: what was deselected is not
         unused.
         """
-        claimed = {self.path(case): case for case in cases}
-        known = frozenset(tasks)
-        lines = []
-        for path in sorted(self.root.rglob("*.json")):
-            name = path.relative_to(self.root).as_posix()
-            if path.name.startswith("."):  # what a killed run left half-written
-                continue
-            if path not in claimed:
-                lines.append(f"{name}: no case of the manifest has this baseline")
-            elif (stored := self._read_tree(claimed[path])) is not None:
-                extra = sorted(stored.tasks.keys() - known)
-                lines += [f"{name}: no suite measures its entry {task!r}" for task in extra]
-        return lines
+        return unused(self.root, cases, tasks)
 
-    def _read_tree(self, case: Case) -> CaseBaseline | None:
-        path = self.path(case)
-        try:
-            with path.open("rb") as stream:
-                data = stream.read(LARGEST_BYTES + 1)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise UsageFault(
-                "baseline-unreadable",
-                need=f"to read {path}",
-                found=error.strerror or str(error),
-                fix="make it a readable file",
-            ) from error
-        return _of_case(parse(data, str(path)), case, str(path))
+    def _write(
+        self, case: Case, tasks: dict[str, TaskBaseline], items: Mapping[str, ItemResults]
+    ) -> None:
+        side = items_path(case)
+        files = {side: pack(items)} if items else {}
+        files[case.baseline_path] = serialize(CaseBaseline(case=case.id, tasks=tasks))
+        self._tree.write(files)
+        if not items:
+            (self.root / side).unlink(missing_ok=True)
 
 
 def compare_comparability(
@@ -141,15 +166,8 @@ def compare_comparability(
     return lines
 
 
-def _of_case(stored: CaseBaseline, case: Case, origin: str) -> CaseBaseline:
-    if stored.case != case.id:
-        raise UsageFault(
-            "baseline-case",
-            need=f"the baseline of {case.id} in {origin}",
-            found=f"one of {stored.case}",
-            fix="restore the file with git; a copied file is no measurement",
-        )
-    return stored
+def _unlike(old: TaskBaseline, measurement: Measurement) -> list[str]:
+    return compare_comparability(old.comparability.comparability(), measurement.comparability)
 
 
 def _require_update_allowed(reason: str) -> None:

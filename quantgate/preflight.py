@@ -31,7 +31,7 @@ def preflight(
         UsageFault: a corpus, a baseline file or a package can't be used.
     """
     for case in cases:
-        baselines.read(case)
+        baselines.check(case)
     if {"mmlu", "agreement"} & set(suites):
         _ = corpora.mmlu
     if {"perplexity", "kl_divergence", "agreement"} & set(suites):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantgate.baselines import BaselineStore
+from quantgate.errors import GateError
 from quantgate.journal import Journal
 from quantgate.records import from_record
 from quantgate.report.results_json import RunFacts, write_results
@@ -23,6 +25,23 @@ if TYPE_CHECKING:
 
 RESULTS_NAME = "results.json"
 INTERRUPTED = 2  # as pytest's exit status: what was measured is whole, but not all was measured
+
+
+@dataclass(slots=True)
+class Update:
+    """What an update of the baselines did, in lines to print.
+
+    Attributes:
+        changed: `old -> new` of every figure, with the change in words.
+        left_out: measurements that were not stored, and why.
+        faults: cases that could not be stored, and why.
+        stored: the figures that have a baseline now, by case, task and metric.
+    """
+
+    changed: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    stored: set[tuple[str, str, str]] = field(default_factory=set)
 
 
 class Recorder:
@@ -61,32 +80,60 @@ class Recorder:
                 self.decisions.append(value)
             self._journal.append(record)
 
-    def update_baselines(self, provenance: Mapping[str, Any]) -> list[str]:
-        """Store every measurement whose decisions are all valid; return lines `old -> new`."""
+    def update_baselines(self, provenance: Mapping[str, Any]) -> Update:
+        """Store every complete measurement that was decided and found valid, case by case.
+
+        A case that can't be stored doesn't keep the others from it.
+        """
         store = BaselineStore(self._options.baselines)
-        invalid = {
-            (decision.case_id, decision.task)
-            for decision in self.decisions
-            if decision.verdict is Verdict.INVALID
-        }
-        lines = []
+        update = Update()
         for case in self._manifest.cases():
-            valid = [
-                each
-                for each in self.measurements
-                if each.case_id == case.id and (each.case_id, each.task) not in invalid
-            ]
-            changed = store.update(
-                case,
-                valid,
-                lambda task, metric, case=case: self._manifest.limits(  # type: ignore[misc]
-                    case, task, metric.partition(".")[0]
-                ),
-                reason=self._options.reason,
-                provenance=provenance,
-            )
-            lines += [f"{case.id}: {line}" for line in changed]
-        return lines
+            own = [each for each in self.measurements if each.case_id == case.id]
+            doubts = {each.task: doubt for each in own if (doubt := self._doubt(each))}
+            update.left_out += [f"{case.id} {task}: {doubt}" for task, doubt in doubts.items()]
+            try:
+                changed = store.update(
+                    case,
+                    [each for each in own if each.task not in doubts],
+                    lambda task, metric, case=case: self._manifest.limits(  # type: ignore[misc]
+                        case, task, metric.partition(".")[0]
+                    ),
+                    reason=self._options.reason,
+                    provenance=provenance,
+                    new_only=self._options.update_new_only,
+                )
+            except GateError as fault:
+                update.faults.append(f"{case.id}: {fault}")
+                continue
+            update.changed += [f"{case.id}: {change}" for change in changed]
+            update.stored |= {(case.id, each.task, each.metric) for each in changed if each.new}
+        return update
+
+    def _doubt(self, measurement: Measurement) -> str:
+        """Say why a measurement is none to gate others on; "" where it is."""
+        key = (measurement.case_id, measurement.task)
+        verdicts = {d.verdict for d in self.decisions if (d.case_id, d.task) == key}
+        if Verdict.INVALID in verdicts:
+            return "INVALID"
+        if "sequential" in measurement.detail:
+            return "measured in stages, which others can't be held against; omit --gate-sequential"
+        return "" if verdicts else "not decided"
+
+    def unpaired(self) -> list[str]:
+        """Baselines whose items should be there and are not, so that nothing could be paired."""
+        if self._options.update:
+            return []
+        store = BaselineStore(self._options.baselines, git_ref=self._options.baseline_ref)
+        measured = {(each.case_id, each.task) for each in self.measurements}
+        cases = {case_id for case_id, _ in measured}
+        return [
+            f"{case.id} {task}: not paired with the baseline, since it isn't in "
+            f"{store.items_path(case)} (is that file committed?)"
+            for case in self._manifest.cases()
+            if case.id in cases
+            for task in store.check(case)
+            if (case.id, task) in measured
+        ]
 
     def unused_baselines(self) -> list[str]:
         """Baseline files and entries that nothing in the manifest claims."""
