@@ -1,13 +1,11 @@
 """Comparisons of a figure with an anchor, and the arithmetic of harm.
 
 The change that counts is the harmful one: `anchor - value` where higher is better, `value - anchor`
-where lower is. It passes when it is at most what the tolerance allows (`absolute`: as it stands;
-`relative`: times the anchor's magnitude). Against the stored baseline the tolerance stored beside
-the figure is in force, so a change of policy takes effect through a reviewed update; against the
-reference the limits' own.
+where lower is. Against the stored baseline the tolerance stored beside the figure is in force, so a
+change of policy takes effect through a reviewed update; against the reference the limits' own.
 
-Nothing is rounded: differences are exact decimals of the figures as they are written, since binary
-floats put 0.81 - 0.80 above 0.01.
+Where both sides keep their items the comparison carries what they say (`evidence`). A run that was
+stopped early is compared with its anchor over the items that it took, never with the full figure.
 """
 
 from __future__ import annotations
@@ -17,20 +15,64 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from quantgate.baseline_schema import TaskBaseline
-from quantgate.findings import is_divergence
-from quantgate.results import Direction, Limits, Measurement, Score, Tolerance
+from quantgate.evidence import adjusted_p_value, pair
+from quantgate.findings import is_divergence, stopped
+from quantgate.items import ItemResults, WindowItems, items_of
+from quantgate.pairing import figure, ideal, mismatch, restrict, same
+from quantgate.results import Direction, Evidence, Limits, Measurement, Score, Tolerance
+from quantgate.tolerances import (
+    ABSOLUTE,
+    SHARES,
+    THREE_STATE,
+    allowance,
+    exact,
+    paired_allowance,
+    rounded,
+)
+
+_SAME = 1e-9  # two ways to add up the same items
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """What a figure is held against, and with which tolerance.
+
+    Attributes:
+        against: `baseline` or `reference`.
+        value: the figure over the items that both sides have.
+        tolerance: in force here.
+        items: the anchor's items, those that the candidate has; None where none are kept.
+        unpaired: why the two can't be paired, "" where they can or nothing is kept.
+        incomparable: why not even the figures can be compared, "" where they can.
+    """
+
+    against: str
+    value: float
+    tolerance: Tolerance
+    items: ItemResults | None = None
+    unpaired: str = ""
+    incomparable: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One comparison with an anchor; harm and allowance are exact."""
+    """One comparison with an anchor; harm and allowances are exact, in the metric's unit.
 
-    against: str
-    anchor: float
-    tolerance: Tolerance
+    Attributes:
+        spared: the harm that passes without a word.
+        allowed: the harm that passes at all; more than `spared` for `three_state` only.
+        evidence: what the paired items say; None where there are none.
+        chance: p-value among all subjects or categories at once; None for any other metric.
+    """
+
+    anchor: Anchor
+    direction: Direction
     harm: Fraction
     delta: Fraction
+    spared: Fraction
     allowed: Fraction
+    evidence: Evidence | None = None
+    chance: float | None = None
 
     @property
     def harmful(self) -> bool:
@@ -41,8 +83,8 @@ class Check:
         worse = "worse" if self.harm > 0 else "better"
         change = f"{float(abs(self.harm))!r} {worse} than" if self.harm else "equal to"
         verb = "exceeds" if self.harmful else "is within"
-        allowed = f"which {verb} the allowed {float(self.allowed)!r}"
-        return f"{change} the {self.against} {self.anchor!r}, {allowed}"
+        allowed = f"which {verb} the allowed {rounded(self.allowed)!r}"
+        return f"{change} the {self.anchor.against} {self.anchor.value!r}, {allowed}"
 
 
 def read_finite(measurement: Measurement | None, metric: str) -> float | None:
@@ -71,35 +113,87 @@ def make_checks(
     limits: Limits,
     baseline: TaskBaseline | None,
     reference: Measurement | None,
+    *,
+    kept: ItemResults | None,
 ) -> list[Check]:
-    """Return the comparisons that can be made, the baseline's first."""
-    checks = []
+    """Return the comparisons that can be made, the baseline's first; `kept` are its items."""
+    now = items_of(measurement)
+    cut = stopped(measurement)
+    anchors = []
     stored = None if baseline is None else baseline.metrics.get(score.metric)
     if stored is not None:
-        checks.append(_check("baseline", score, stored.value, stored.tolerance.tolerance()))
-    anchor = reference_value(measurement, score.metric, reference)
-    if anchor is not None and limits.reference is not None:
-        tolerance = limits.reference
-        if anchor == 0:  # a share of nothing would allow nothing; meant is the figure as it stands
-            tolerance = replace(tolerance, kind="absolute")
-        checks.append(_check("reference", score, anchor, tolerance))
-    return checks
+        held = Anchor(
+            against="baseline", value=stored.value, tolerance=stored.tolerance.tolerance()
+        )
+        anchors.append(_with_items(held, score.metric, now, kept, cut=cut))
+    value = reference_value(measurement, score.metric, reference)
+    if value is not None and limits.reference is not None:
+        held = Anchor(against="reference", value=value, tolerance=limits.reference)
+        if is_divergence(measurement):
+            own = ideal(now, value) if isinstance(now, WindowItems) else None
+            anchors.append(replace(held, items=own))  # holds for whatever part was measured
+        else:
+            items = None if reference is None else items_of(reference)
+            anchors.append(_with_items(held, score.metric, now, items, cut=cut))
+    return [_check(anchor, score, now) for anchor in anchors]
 
 
-def _check(against: str, score: Score, anchor: float, tolerance: Tolerance) -> Check:
-    if tolerance.kind not in {"absolute", "relative"}:
-        raise ValueError(f"a tolerance is absolute or relative, not {tolerance.kind!r}")
-    value, held, size = (_exact(number) for number in (score.value, anchor, tolerance.value))
+def _with_items(
+    anchor: Anchor,
+    metric: str,
+    now: ItemResults | None,
+    before: ItemResults | None,
+    *,
+    cut: bool,
+) -> Anchor:
+    """Add the anchor's items; of a run that was `cut` short also the figure over its items.
+
+    An anchor that was cut likewise, as a reference is in the same run, has that figure already.
+    """
+    unpaired, items = "", None
+    if now is not None and before is not None:
+        items = restrict(before, now) if cut else before
+        unpaired = _other_figure(anchor, metric, before) or mismatch(now, items)
+    anchor = replace(anchor, items=None if unpaired else items, unpaired=unpaired)
+    if not cut or (now is not None and before is not None and same(now, before)):
+        return anchor
+    value = None if anchor.items is None else figure(metric, anchor.items)
+    if value is not None:
+        return replace(anchor, value=value)
+    why = unpaired or f"the {anchor.against} keeps no items of {metric}"
+    told = f"a run that was stopped early can't be held against the {anchor.against}: {why}"
+    return replace(anchor, incomparable=told)
+
+
+def _other_figure(anchor: Anchor, metric: str, items: ItemResults) -> str:
+    """Say that the items are not those of the figure, which was edited by hand."""
+    own = figure(metric, items)
+    if own is None or math.isclose(own, anchor.value, rel_tol=_SAME, abs_tol=_SAME):
+        return ""
+    return f"its items come to {own!r}, not to its figure {anchor.value!r}"
+
+
+def _check(anchor: Anchor, score: Score, now: ItemResults | None) -> Check:
+    value, held = exact(score.value), exact(anchor.value)
+    tolerance, share_of = anchor.tolerance, None
+    if anchor.against == "reference" and held == 0 and tolerance.kind in SHARES:
+        # A share of nothing would allow nothing; meant is the figure as it stands.
+        share_of = Fraction(1)
+    spared, allowed = allowance(tolerance, held, score.metric, score.direction, share_of=share_of)
+    if share_of is not None and tolerance.kind != THREE_STATE:
+        tolerance = Tolerance(kind=ABSOLUTE, value=rounded(allowed))
+    evidence, chance = None, None
+    if now is not None and anchor.items is not None:
+        limit = paired_allowance(tolerance, held, allowed, score.metric)
+        evidence = pair(score.metric, score, now, anchor.items, anchor.against, limit)
+        chance = adjusted_p_value(score.metric, now, anchor.items)
     return Check(
-        against=against,
-        anchor=anchor,
-        tolerance=tolerance,
+        anchor=replace(anchor, tolerance=tolerance),
+        direction=score.direction,
         harm=held - value if score.direction is Direction.HIGHER else value - held,
         delta=value - held,
-        allowed=size * abs(held) if tolerance.kind == "relative" else size,
+        spared=spared,
+        allowed=allowed,
+        evidence=evidence,
+        chance=chance,
     )
-
-
-def _exact(number: float) -> Fraction:
-    """Return the decimal that the float is written as, exactly."""
-    return Fraction(repr(float(number)))

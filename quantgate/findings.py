@@ -36,6 +36,11 @@ def is_divergence(measurement: Measurement) -> bool:
     return measurement.task.partition(".")[0] in DISTANCES
 
 
+def stopped(measurement: Measurement) -> bool:
+    """Say whether a sequential run stopped before it had asked everything."""
+    return bool(_sequential(measurement).get("stopped"))
+
+
 def find(
     measurement: Measurement,
     metric: str,
@@ -45,7 +50,8 @@ def find(
 ) -> Findings:
     """Look for everything but degenerate answers and faults of the evaluation itself.
 
-    A measurement that is its own reference is held against its baseline alone.
+    A measurement that is its own reference is held against its baseline alone. A sequential run is
+    batched stage by stage, so its plan says nothing about whether it is comparable.
     """
     own = reference is not None and reference.case_id == measurement.case_id
     unlike = [] if baseline is None else _unlike_baseline(measurement, metric, baseline)
@@ -61,6 +67,7 @@ def find(
         )
     notes = [IDENTICAL] if identical and not own else []
     notes += [] if reference is None else _elsewhere(measurement, reference)
+    notes += _partial(measurement)
     drifted = [] if baseline is None else _drift(measurement, baseline, provenance)
     if drifted:
         notes.append(f"{DRIFT}{'; '.join(drifted)}")
@@ -91,16 +98,19 @@ def _not_a_number(measurement: Measurement, metric: str) -> list[str]:
 
 
 def _unlike_baseline(measurement: Measurement, metric: str, baseline: TaskBaseline) -> list[str]:
-    lines = compare_comparability(baseline.comparability.comparability(), measurement.comparability)
+    stored, now = baseline.comparability.comparability(), measurement.comparability
+    if _sequential(measurement):
+        stored = replace(stored, plan=now.plan)
+    lines = compare_comparability(stored, now)
     lines += [
         f"{key}: baseline {baseline.identity.get(key)}, now {measurement.identity.get(key)}"
         for key in ("backend", "provider")
         if key in baseline.identity and baseline.identity[key] != measurement.identity.get(key)
     ]
-    stored = baseline.metrics.get(metric)
+    entry = baseline.metrics.get(metric)
     units = {score.unit for score in measurement.scores if score.metric == metric}
-    if stored is not None and units and stored.unit not in units:
-        lines.append(f"unit: baseline {stored.unit}, now {units.pop()}")
+    if entry is not None and units and entry.unit not in units:
+        lines.append(f"unit: baseline {entry.unit}, now {units.pop()}")
     return [f"not comparable with the baseline: {'; '.join(lines)}"] if lines else []
 
 
@@ -134,6 +144,19 @@ def _elsewhere(measurement: Measurement, reference: Measurement) -> list[str]:
     if len(set(places)) < 2:
         return []
     return [f"held across engines: this ran by {places[0]}, its reference by {places[1]}"]
+
+
+def _sequential(measurement: Measurement) -> Mapping[str, Any]:
+    found = measurement.detail.get("sequential")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _partial(measurement: Measurement) -> list[str]:
+    if not stopped(measurement):
+        return []
+    found = _sequential(measurement)
+    taken = f"the {found.get('taken')} items taken of {found.get('of')}"
+    return [f"stopped early: its figures, and what they are held against, are over {taken}"]
 
 
 def _zero_divergence(measurement: Measurement) -> bool:

@@ -19,8 +19,9 @@ from quantgate.cases import BuildRecipe, Case, Package
 from quantgate.corpus.hub import PREFIX as HUB
 from quantgate.errors import UsageFault
 from quantgate.manifest_faults import schema_fault, syntax_fault
-from quantgate.manifest_models import Build, Document, ModelTable, Policy, VariantTable
+from quantgate.manifest_models import Build, Document, ModelTable, VariantTable
 from quantgate.manifest_overrides import Overrides, apply_overrides
+from quantgate.manifest_policy import Policy
 from quantgate.manifest_tables import EMBEDDED, Data, Runtime, Tasks
 from quantgate.results import Limits
 

@@ -1,4 +1,4 @@
-"""The tables of `quantgate.toml` for models, variants and policies, and the whole document."""
+"""The tables of `quantgate.toml` for models and variants, and the whole document."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from quantgate.manifest_policy import Policy
 from quantgate.manifest_tables import (
     Backend,
     BackendOptions,
@@ -17,55 +18,6 @@ from quantgate.manifest_tables import (
     Tasks,
     distinct,
 )
-from quantgate.results import Tolerance
-
-
-class ToleranceTable(Table):
-    """`{absolute = x}` in the metric's unit, or `{relative = x}` as a fraction.
-
-    The bounds are generous, but a tolerance of 1e9 is a gate that has been switched off.
-    """
-
-    absolute: float | None = Field(default=None, ge=0, le=1000, allow_inf_nan=False)
-    relative: float | None = Field(default=None, ge=0, le=10, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> ToleranceTable:
-        if (self.absolute is None) == (self.relative is None):
-            raise PydanticCustomError(
-                "tolerance-kind", "a tolerance should have exactly one of `absolute`, `relative`"
-            )
-        return self
-
-    def tolerance(self) -> Tolerance:
-        """Return the noun the gate decides with."""
-        if self.absolute is not None:
-            return Tolerance(kind="absolute", value=self.absolute)
-        assert self.relative is not None  # noqa: S101 - `_one_kind` saw to it
-        return Tolerance(kind="relative", value=self.relative)
-
-
-class MetricPolicy(Table):
-    """How much worse a metric may get than its baseline, and than the reference."""
-
-    baseline: ToleranceTable | None = None
-    reference: ToleranceTable | None = None
-
-
-class Policy(Table):
-    """`[policy]`: a table of metrics for each suite."""
-
-    mmlu: dict[Name, MetricPolicy] = Field(default_factory=dict)
-    perplexity: dict[Name, MetricPolicy] = Field(default_factory=dict)
-    kl_divergence: dict[Name, MetricPolicy] = Field(default_factory=dict)
-    agreement: dict[Name, MetricPolicy] = Field(default_factory=dict)
-
-    def metrics(self, suite: str) -> dict[str, MetricPolicy]:
-        """Return the policies of a suite by metric; KeyError where there is no such suite."""
-        if suite not in Policy.model_fields:
-            raise KeyError(f"no suite {suite!r}: {list(Policy.model_fields)}")
-        metrics: dict[str, MetricPolicy] = getattr(self, suite)
-        return metrics
 
 
 class Build(Table):

@@ -7,7 +7,7 @@ import pytest
 
 from quantgate.baseline_schema import TaskBaseline
 from quantgate.errors import InvalidMeasurement
-from quantgate.gate import TOO_GOOD, decide, decide_all, decide_fault
+from quantgate.gate import TOO_GOOD, decide, decide_fault
 from quantgate.results import (
     Comparability,
     Direction,
@@ -476,15 +476,6 @@ def test_invalid_never_becomes_anything_else(baseline, limits, bad):
     others = {name: value for name, value in bad.items() if name != "measurement"}
     decision = judge(measurement, limits=limits, baseline=baseline, **others)
     assert decision.verdict is Verdict.INVALID
-
-
-def test_deciding_all_keeps_the_order_of_the_limits():
-    policies = {"accuracy": WANTED, "macro_accuracy": WANTED}
-    decisions = decide_all(measure(0.8), policies, baseline=stored(0.8), reference=None)
-    assert [(d.metric, d.verdict) for d in decisions] == [
-        ("accuracy", Verdict.PASS),
-        ("macro_accuracy", Verdict.INVALID),
-    ]
 
 
 def test_tolerance_of_unknown_kind_is_refused():

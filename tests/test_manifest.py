@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantgate.baseline_schema import ToleranceEntry
 from quantgate.cases import BuildRecipe, Package
 from quantgate.errors import UsageFault
 from quantgate.manifest import Manifest, Overrides, apply_overrides, describe, load_manifest
@@ -136,6 +138,14 @@ def test_manifest_of_the_repository_spans_its_variants():
         ("{ absolute = 0.01 }", "{ absolute = 1, relative = 1 }", "tolerance-kind", "exactly one"),
         ("{ absolute = 0.01 }", "{}", "tolerance-kind", "exactly one"),
         ("{ absolute = 0.01 }", "{ absolut = 1 }", "manifest-unknown-key", "did you mean"),
+        ("{ absolute = 0.01 }", '"mlperf9"', "tolerance-preset", "mlperf99, mlperf999"),
+        ("{ absolute = 0.01 }", "{ ratio_to_reference = 0 }", "manifest-value", "greater than 0"),
+        ("{ absolute = 0.01 }", "{ ratio_to_reference = 1.01 }", "manifest-value", "equal to 1"),
+        ("{ absolute = 0.01 }", "{ significant_drop = 1e4 }", "manifest-value", "1000"),
+        ("{ absolute = 0.01 }", "{ three_state = [0.1, 0.1] }", "tolerance-order", "below"),
+        ("{ absolute = 0.01 }", "{ three_state = [0.1, 11] }", "tolerance-order", "at most 10"),
+        ("{ absolute = 0.01 }", "{ three_state = [-0.1, 0.1] }", "manifest-value", "equal to 0"),
+        ("{ absolute = 0.01 }", "{ three_state = 0.1 }", "manifest-value", "three_state"),
         ('["cpu", "cuda"]', "[]", "manifest-value", "providers"),
         ('["cpu", "cuda"]', '["cpu", "cpu"]', "manifest-duplicate", "providers"),
         ('["cpu", "cuda"]', '["CPU"]', "manifest-value", "providers"),
@@ -157,6 +167,47 @@ def test_what_is_wrong_is_told_with_its_line(write, old, new, code, words):
     assert words in str(error)
     assert str(file) in str(error)
     assert f"line {line} of" in error.fix
+
+
+@pytest.mark.parametrize(
+    ("words", "tolerance"),
+    [
+        ("{ absolute = 1 }", Tolerance(kind="absolute", value=1.0)),
+        ("{ relative = 0.05 }", Tolerance(kind="relative", value=0.05)),
+        ("{ ratio_to_reference = 0.9 }", Tolerance(kind="ratio_to_reference", value=0.9)),
+        ("{ significant_drop = 0.01 }", Tolerance(kind="significant_drop", value=0.01)),
+        ("{ three_state = [0, 0.1] }", Tolerance(kind="three_state", value=0.0, at_risk=0.1)),
+        ('"mlperf99"', Tolerance(kind="ratio_to_reference", value=0.99)),
+        ('"mlperf999"', Tolerance(kind="ratio_to_reference", value=0.999)),
+        ('"relative_5_10"', Tolerance(kind="three_state", value=0.05, at_risk=0.1)),
+    ],
+)
+def test_every_kind_of_tolerance_may_be_named(write, words, tolerance):
+    text = f"schema_version = 1\n[policy.mmlu]\naccuracy.baseline = {words}\n"
+    policy = load_manifest(write(text)).policy.metrics("mmlu")["accuracy"]
+    assert policy.baseline.tolerance() == tolerance
+    # What a manifest allows must be readable from the baseline it is stored in.
+    assert ToleranceEntry.model_validate(asdict(tolerance)).tolerance() == tolerance
+
+
+@pytest.mark.parametrize(
+    ("suite", "metric", "known"),
+    [
+        ("mmlu", "accuracy_macro", "accuracy, subject, category"),
+        ("kl_divergence", "kl_p99", "kl_mean"),
+        ("agreement", "max_difference", "none of this suite"),
+    ],
+)
+def test_significant_drop_needs_a_metric_with_items(write, suite, metric, known):
+    text = (
+        "schema_version = 1\n[policy.mmlu]\nsubject.reference = { significant_drop = 0.1 }\n"
+        f"[policy.{suite}.{metric}]\nreference = {{ significant_drop = 0.01 }}\n"
+    )
+    error = fault(write(text))
+    assert error.code == "tolerance-items"
+    assert f"policy.{suite}.{metric}.reference" in str(error)
+    assert known in str(error)
+    assert "line 5 of" in error.fix
 
 
 @pytest.mark.parametrize("template", ["hendrycks", "lm_eval", "mmlu_pro"])

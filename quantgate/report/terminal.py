@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from quantgate.report.escape import ascii_only, plain
 from quantgate.report.numbers import FRACTION, change, figure, percent
-from quantgate.results import Decision, Measurement, Verdict
+from quantgate.results import Decision, Measurement, Tolerance, Verdict
+from quantgate.tolerances import RATIO, RELATIVE, SIGNIFICANT, THREE_STATE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,11 +68,15 @@ def _table(
     units = {(m.case_id, m.task, s.metric): s.unit for m in measurements for s in m.scores}
     for decision in decisions:
         unit = units.get((decision.case_id, decision.task, decision.metric), "")
-        style = _STYLES[decision.verdict] if in_colour else ""
+        style = ("yellow" if decision.at_risk else _STYLES[decision.verdict]) if in_colour else ""
         # Text objects, since a string would be read as rich's markup.
         cells = [Text(clean(cell)) for cell in _cells(decision, unit)]
-        table.add_row(*cells, Text(decision.verdict.value, style=style))
+        table.add_row(*cells, Text(_verdict(decision), style=style))
     return table
+
+
+def _verdict(decision: Decision) -> str:
+    return f"{decision.verdict} (at risk)" if decision.at_risk else decision.verdict.value
 
 
 def _cells(decision: Decision, unit: str) -> tuple[str, ...]:
@@ -106,8 +111,19 @@ def _delta(decision: Decision, unit: str) -> str:
 
 
 def _tolerance(decision: Decision, unit: str) -> str:
-    if decision.tolerance is None:
-        return _NONE
-    if decision.tolerance.kind == "relative":
-        return figure(decision.tolerance.value, FRACTION)
-    return change(decision.tolerance.value, unit)
+    return _NONE if decision.tolerance is None else tolerance_words(decision.tolerance, unit)
+
+
+def tolerance_words(tolerance: Tolerance, unit: str) -> str:
+    """Word a tolerance in a few characters; `unit` is its metric's."""
+    size = tolerance.value
+    if tolerance.kind == RELATIVE:
+        return figure(size, FRACTION)
+    if tolerance.kind == RATIO:
+        return f">= {figure(size, FRACTION)} kept"
+    if tolerance.kind == THREE_STATE and tolerance.at_risk is not None:
+        return f"{figure(size, FRACTION)} / {figure(tolerance.at_risk, FRACTION)}"
+    if tolerance.kind == SIGNIFICANT:
+        # A perplexity's is on the scale of its pairs.
+        return f"{change(size, 'nats' if unit == 'perplexity' else unit)} at 95 %"
+    return change(size, unit)

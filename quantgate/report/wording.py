@@ -1,25 +1,48 @@
-"""The text of a failed test: what is wrong by how much, what changed, what mends it.
+"""The text of a failed test: what is wrong by how much, whether it is chance, what mends it.
 
 perplexity 14.82 is 3.13 % above the baseline 14.37; allowed +1.50 %   [tiny-int4-ort-cpu]
-  paired delta to the reference +0.0308 nats/token, 95 % CI +0.0226..+0.0390 (64 windows)
-  -> REGRESSION
+  paired delta to the baseline +0.0308 nats/token, 95 % CI +0.0226..+0.0390 (64 windows);
+  allowed +0.0149 -> REGRESSION
+  isn't chance: p = 7.1e-10 (Student's t, 64 windows); the smallest change for the worse this run
+  detects is 0.0104 nats/token
   differs from the baseline: onnxruntime 1.30.0 -> 1.31.1     file: baselines/tiny/...
   accept: pytest -m perplexity --gate-update-baselines --gate-reason "..."
+  reproduce: pytest -m perplexity -k "[tiny-int4-ort-cpu]"
 """
 
 from __future__ import annotations
 
-import math
+import re
 from dataclasses import replace
 from pathlib import PurePath
+from typing import Final
 
 from quantgate.findings import DRIFT
+from quantgate.gate import NOISE
 from quantgate.report.escape import plain
+from quantgate.report.noise_words import evidence_lines
 from quantgate.report.numbers import FRACTION, change, digits_for, figure, percent
-from quantgate.results import Decision, Direction, Measurement, Score, Verdict
-from quantgate.stats import normal_interval
+from quantgate.results import Decision, Direction, Measurement, Score, Tolerance, Verdict
+from quantgate.rulings import MANY, UNDETECTABLE
+from quantgate.tolerances import SHARES, SIGNIFICANT, THREE_STATE
 
-_LOG_UNITS = ("nats/token", "nats/word", "nats/byte")
+_AT_RISK: Final = "PASS (at risk)"
+_NO_WORD = re.compile(r"[^A-Za-z0-9_.\-]")  # nothing that a shell would read as more than a word
+# Why a verdict is INCONCLUSIVE, by what its reason says, and the way out.
+_UNCLEAR: Final = {
+    NOISE: (
+        "batching alone moves the figure by more than is allowed",
+        "raise the tolerance above the noise, or measure on more items",
+    ),
+    UNDETECTABLE: (
+        "this run is too small to tell the allowed change from chance",
+        "measure on more items, or raise the tolerance to what this run detects",
+    ),
+    MANY: (
+        "one of many subjects changes as much by chance",
+        "look at the accuracy over all, or ask more questions of each subject",
+    ),
+}
 
 
 def word(decision: Decision, measurement: Measurement | None, baseline_file: PurePath | str) -> str:
@@ -33,14 +56,7 @@ def word(decision: Decision, measurement: Measurement | None, baseline_file: Pur
     score = _score(decision, measurement)
     decision = _clean(decision)
     lines = [f"{_headline(decision, score)}   [{decision.case_id}]"]
-    if decision.verdict in {Verdict.REGRESSION, Verdict.PASS}:
-        lines += _evidence(decision, score)
-    elif decision.verdict is Verdict.INCONCLUSIVE:
-        lines.append(f"  {decision.reason}")
-        lines.append("  -> INCONCLUSIVE: batching alone moves the figure by more than is allowed")
-    elif decision.verdict is Verdict.INVALID:
-        lines.append(f"  {decision.reason}")
-        lines.append("  -> INVALID: the number means nothing, so it is neither good nor bad")
+    lines += [f"  {line}" for line in _body(decision, score)]
     lines += _surroundings(decision, baseline_file)
     lines += _way_out(decision)
     return "\n".join(lines)
@@ -48,8 +64,19 @@ def word(decision: Decision, measurement: Measurement | None, baseline_file: Pur
 
 def accept_command(task: str) -> str:
     """Return the command that stores the suite's figures as the new baseline."""
-    marker = task.partition(".")[0]
-    return f'pytest -m {marker} --gate-update-baselines --gate-reason "..."'
+    return f'pytest -m {_marker(task)} --gate-update-baselines --gate-reason "..."'
+
+
+def reproduce_command(task: str, case_id: str) -> str:
+    """Return the command that measures a case's suite again, and nothing else.
+
+    In brackets the id is all of a test's parameters, so that `ort` doesn't select `ortgenai` too.
+    """
+    return f'pytest -m {_marker(task)} -k "[{_NO_WORD.sub("", case_id)}]"'
+
+
+def _marker(task: str) -> str:
+    return _NO_WORD.sub("", task.partition(".")[0])
 
 
 def _score(decision: Decision, measurement: Measurement | None) -> Score | None:
@@ -85,8 +112,9 @@ def _compared(decision: Decision, score: Score | None) -> str:
     unit = "" if score is None else score.unit
     value, anchor = decision.value or 0.0, decision.anchor or 0.0
     delta, allowed = decision.delta or 0.0, decision.allowed or 0.0
+    tolerance = decision.tolerance
     sign = "-" if score is not None and score.direction is Direction.HIGHER else "+"
-    if decision.tolerance is not None and decision.tolerance.kind == "relative" and anchor:
+    if tolerance is not None and tolerance.kind in SHARES and anchor:
         by, limit = (100 * size / abs(anchor) for size in (abs(delta), allowed))
         digits = digits_for(by, limit)
         told = f"{by:.{digits}f} %", f"{limit:.{digits}f} %"
@@ -96,60 +124,51 @@ def _compared(decision: Decision, score: Score | None) -> str:
     digits = digits_for(percent(value, unit), percent(anchor, unit))
     by_how_much = f"is {told[0]} {'above' if delta > 0 else 'below'}" if delta else "equals"
     held = f"the {decision.against} {figure(anchor, unit, digits)}"
-    return f"{figure(value, unit, digits)} {by_how_much} {held}; allowed {sign}{told[1]}"
+    limit_told = f"allowed {sign}{told[1]}{_manner(tolerance, FRACTION if anchor else unit)}"
+    return f"{figure(value, unit, digits)} {by_how_much} {held}; {limit_told}"
 
 
-def _evidence(decision: Decision, score: Score | None) -> list[str]:
-    """Word the paired difference, or the standard error where nothing is paired; the verdict."""
-    lines = []
-    if score is not None and score.paired_delta is not None:
-        lines.append(f"  {_paired(decision, score)}")
-    elif score is not None and (error := _stderr(score)) is not None:
-        lines.append(f"  standard error {change(error, score.unit)} (n {score.n:,})")
-    if lines:
-        return [f"{lines[0]} -> {decision.verdict}"]
-    return [f"  -> {decision.verdict}"]
+def _manner(tolerance: Tolerance | None, unit: str) -> str:
+    """Say what is special about an allowance; `unit` is its first bound's."""
+    if tolerance is not None and tolerance.kind == SIGNIFICANT:
+        return " at the 95 % bound"
+    if tolerance is not None and tolerance.kind == THREE_STATE:
+        return f", at risk above {figure(tolerance.value, unit)}"
+    return ""
 
 
-def _stderr(score: Score) -> float | None:
-    return score.stderr if score.stderr_clustered is None else score.stderr_clustered
+def _body(decision: Decision, score: Score | None) -> list[str]:
+    """Word what is known of the error, and the verdict."""
+    verdict = decision.verdict
+    if verdict is Verdict.INVALID:
+        told = "-> INVALID: the number means nothing, so it is neither good nor bad"
+        return [decision.reason, told]
+    if verdict is Verdict.NO_BASELINE:
+        return []
+    lines = evidence_lines(decision, score)
+    if verdict is Verdict.INCONCLUSIVE:
+        return [*lines, decision.reason, f"-> INCONCLUSIVE: {_unclear(decision)[0]}"]
+    shown = _AT_RISK if decision.at_risk else verdict
+    first = f"{lines[0]} -> {shown}" if lines else f"-> {shown}"
+    return [first, *lines[1:]]
 
 
-def _paired(decision: Decision, score: Score) -> str:
-    """Word the paired difference to the reference, with its 95 % interval over the clusters."""
-    delta, unit = score.paired_delta or 0.0, score.paired_unit
-    shown_unit = "points" if unit == FRACTION else unit
-    ends = () if score.paired_stderr is None else normal_interval(delta, score.paired_stderr)
-    digits = digits_for(*(percent(end, unit) for end in (delta, *ends)))
-    text = [f"{percent(number, unit):+.{digits}f}" for number in (delta, *ends)]
-    line = f"paired delta to the reference {text[0]} {shown_unit}".rstrip()
-    if ends:
-        line += f", 95 % CI {text[1]}..{text[2]}"
-    if score.clusters:
-        noun = "subjects" if unit == FRACTION else "windows"
-        line += f" ({score.clusters:,} {noun})"
-    allowed = _allowed_paired(decision, score)
-    return line if allowed is None else f"{line}; allowed {percent(allowed, unit):+.{digits}f}"
-
-
-def _allowed_paired(decision: Decision, score: Score) -> float | None:
-    """Return the allowance on the paired scale; None where the check was not the reference's.
-
-    A relative tolerance t on a perplexity is ln(1 + t) in nats per token, word or byte.
-    """
-    if decision.against != "reference" or decision.tolerance is None:
-        return None
-    if score.paired_unit == score.unit and decision.allowed is not None:
-        return -decision.allowed if score.direction is Direction.HIGHER else decision.allowed
-    if score.paired_unit in _LOG_UNITS and decision.tolerance.kind == "relative":
-        return math.log1p(decision.tolerance.value)
-    return None
+def _unclear(decision: Decision) -> tuple[str, str]:
+    found = (told for mark, told in _UNCLEAR.items() if mark in decision.reason)
+    return next(found, _UNCLEAR[UNDETECTABLE])
 
 
 def _surroundings(decision: Decision, baseline_file: PurePath | str) -> list[str]:
-    """Word the drift beside the baseline's file, then the other notes."""
+    """Word what changed in the environment beside the baseline's file, then the other notes."""
     drifted = [note for note in decision.notes if note.startswith(DRIFT)]
-    told = f"{drifted[0]}     " if drifted else ""
+    if drifted:
+        told = f"{drifted[0]}     "
+    elif decision.against == "baseline" and decision.verdict is not Verdict.INVALID:
+        told = "in the environment nothing differs from the baseline's     "
+    elif decision.against == "reference" and decision.verdict is not Verdict.INVALID:
+        told = "candidate and reference were measured in one environment     "
+    else:
+        told = ""
     others = [f"  note: {note}" for note in decision.notes if not note.startswith(DRIFT)]
     if decision.reference is not None and decision.verdict is Verdict.REGRESSION:
         # Two anchors may have been looked at, and the headline names one.
@@ -158,15 +177,20 @@ def _surroundings(decision: Decision, baseline_file: PurePath | str) -> list[str
 
 
 def _way_out(decision: Decision) -> list[str]:
-    command = accept_command(decision.task)
+    accept = f"  accept: {accept_command(decision.task)}"
+    again = f"  reproduce: {reproduce_command(decision.task, decision.case_id)}"
     if decision.verdict is Verdict.NO_BASELINE:
-        return [f"  store: {command}"]
+        return [f"  store: {accept_command(decision.task)}"]
     if decision.verdict is Verdict.INCONCLUSIVE:
-        return ["  mend: raise the tolerance above the noise, or measure on more items"]
+        return [f"  mend: {_unclear(decision)[1]}", again]
     if decision.verdict is Verdict.REGRESSION and decision.against == "reference":
-        return ["  mend: quantize with less loss, or raise the limit against the reference"]
-    # What isn't comparable with the baseline may have been meant; other faults have their own fix.
-    meant = decision.verdict is Verdict.INVALID and decision.against == "baseline"
-    if decision.verdict is Verdict.REGRESSION or meant:
-        return [f"  accept: {command}"]
+        return [
+            "  mend: quantize with less loss, or raise the limit against the reference",
+            again,
+        ]
+    if decision.verdict is Verdict.REGRESSION:
+        return [accept, again]
+    if decision.verdict is Verdict.INVALID:
+        # What isn't comparable may have been meant; other faults have their own fix.
+        return [accept, again] if decision.against == "baseline" else [again]
     return []

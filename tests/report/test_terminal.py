@@ -1,11 +1,12 @@
 """The table on a terminal and in a log."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from quantgate.report.terminal import HEADINGS, print_table, render_table
+from quantgate.report.terminal import HEADINGS, print_table, render_table, tolerance_words
 from quantgate.results import (
     Comparability,
     Decision,
@@ -53,6 +54,30 @@ def test_rows_and_units():
         [CASE, "t kl_mean", "-", "-", "-", "-", "INVALID"],
     ]
     assert all(heading in text for heading in HEADINGS)
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "unit", "words"),
+    [
+        (Tolerance(kind="absolute", value=0.01), "fraction", "1.00 points"),
+        (Tolerance(kind="relative", value=0.01), "perplexity", "1.00 %"),
+        (Tolerance(kind="ratio_to_reference", value=0.999), "fraction", ">= 99.90 % kept"),
+        (Tolerance(kind="significant_drop", value=0.01), "fraction", "1.00 points at 95 %"),
+        (Tolerance(kind="significant_drop", value=0.01), "perplexity", "0.0100 nats at 95 %"),
+        (Tolerance(kind="three_state", value=0.05, at_risk=0.1), "", "5.00 % / 10.00 %"),
+    ],
+)
+def test_every_kind_of_tolerance_has_its_words(tolerance, unit, words):
+    assert tolerance_words(tolerance, unit) == words
+
+
+def test_pass_at_risk_is_told_from_a_pass():
+    risky = replace(DECISIONS[1], at_risk=True)
+    assert "PASS (at risk)" in render_table([risky], MEASUREMENTS, width=140)
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=160, color_system="standard")
+    print_table([risky], MEASUREMENTS, console)
+    assert "\x1b[33mPASS (at risk)" in out.getvalue()
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 140])
