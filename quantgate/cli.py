@@ -1,4 +1,4 @@
-"""The `quantgate` command: run the suites, build the default packages, look into a package."""
+"""The `quantgate` command: `run` the suites, and everything around a run (`commands/`)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quantgate import __version__
+from quantgate.commands import (
+    build_default,
+    compare,
+    doctor,
+    github,
+    history,
+    init,
+    inspect,
+    report,
+)
 from quantgate.errors import GateError, UsageFault
 
 USAGE_ERROR = 4  # as pytest's
+COMMANDS = (build_default, inspect, init, doctor, compare, history, report, github)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +58,8 @@ def run(words: Sequence[str]) -> int:
     suites = tree / "suites"
     settings = [f"--rootdir={tree}", f"--confcutdir={tree}", "-o", f"pythonpath={tree}"]
     settings += ["-c", str(suites / "run.ini"), "-p", "no:cacheprovider"]
-    return int(pytest.main([*settings, *words, str(suites)]))
+    # The suites come first: behind `--benchmark-compare`, say, they would be taken for its value.
+    return int(pytest.main([*settings, str(suites), *words]))
 
 
 def suites_tree() -> Path:
@@ -68,30 +80,6 @@ def suites_tree() -> Path:
     )
 
 
-def build_default(options: argparse.Namespace) -> int:
-    """Build the embedded model's packages into the cache and print where they are."""
-    from quantgate.cases import BuildRecipe, Package
-    from quantgate.options import default_cache
-    from quantgate.packages.build import package_folder, prepare
-
-    cache = (options.cache_dir or default_cache()).absolute()
-    packages = [Package(recipe=BuildRecipe(None, each)) for each in options.precision]
-    prepare(packages, cache)
-    for precision, package in zip(options.precision, packages, strict=True):
-        print(f"{precision:5} {package_folder(package, cache)}")
-    return 0
-
-
-def inspect(options: argparse.Namespace) -> int:
-    """Print what a package holds and what the planner may do with it."""
-    from rich.console import Console
-
-    from quantgate.report.inspection import print_inspection
-
-    print_inspection(options.package, Console(soft_wrap=True))
-    return 0
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="quantgate", description="Accuracy gate for quantized ONNX language models."
@@ -99,19 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"quantgate {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("run", help="run the suites; takes pytest's options and --gate-*")
-    build = commands.add_parser("build-default", help="build the embedded model's packages")
-    build.add_argument(
-        "--precision",
-        nargs="+",
-        default=["fp32", "fp16", "int8", "int4"],
-        choices=["fp32", "fp16", "int8", "int4"],
-        help="which to build (all)",
-    )
-    build.add_argument("--cache-dir", type=Path, help="where to keep them (the user's cache)")
-    build.set_defaults(act=build_default)
-    look = commands.add_parser("inspect", help="show a package's layout, precisions and digest")
-    look.add_argument("package", type=Path, help="folder with genai_config.json")
-    look.set_defaults(act=inspect)
+    for command in COMMANDS:
+        command.add(commands)
     return parser
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from quantgate import provenance
 from quantgate.errors import GateError
+from quantgate.recorder import Update
 from quantgate.report.escape import plain
+from quantgate.report.files import write_reports_of
 from quantgate.results import Verdict
 
 if TYPE_CHECKING:
@@ -37,26 +39,54 @@ def finish(
     facts = provenance.collect()
     run = {"options": given, "provenance": facts, "exit_status": exit_status}
     lines = [f"note: {line}" for line in recorder.warnings()]
+    update = Update()
     unused = []
     try:
+        results = recorder.write(run, configuration)
+        lines.append(f"results: {results}")
+        lines += [f"note: {line}" for line in recorder.unpaired()]
         unused = [f"unused baseline: {line}" for line in recorder.unused_baselines()]
         lines += unused
-        lines.append(f"results: {recorder.write(run, configuration)}")
-        if options.update:
-            changed = recorder.update_baselines(facts)
-            lines += [UPDATED, *(changed or ["no valid figure was measured, nothing changed"])]
+        if options.writes_baselines:
+            update = recorder.update_baselines(facts)
+            lines += _updated(update, options)
     except GateError as fault:
         return [*lines, f"not written: {fault}"], False
-    clean = not (unused and options.strict)
-    return lines + _missing(recorder, options) + _inconclusive(recorder), clean
+    drawn = write_reports_of(results, page=options.page)
+    lines += [f"report: {path}" for path in drawn.written if path.parent == results.parent]
+    lines += drawn.failures
+    missing = _missing(recorder, options, update)
+    strictly = unused or (missing and options.update_new_only)
+    clean = not (update.faults or drawn.failures or (strictly and options.strict))
+    return lines + missing + _inconclusive(recorder), clean
 
 
-def _missing(recorder: Recorder, options: RunOptions) -> list[str]:
-    count = sum(decision.verdict is Verdict.NO_BASELINE for decision in recorder.decisions)
-    if not count or options.update:
+def _updated(update: Update, options: RunOptions) -> list[str]:
+    """Word what an update did, every figure from what it was to what it is."""
+    nothing = "nothing was without a baseline" if options.update_new_only else "nothing changed"
+    return [
+        UPDATED if update.changed else f"{UPDATED}: none, {nothing}",
+        *update.changed,
+        *(f"not stored: {line}" for line in update.left_out),
+        *(f"not written: {line}" for line in update.faults),
+    ]
+
+
+def _missing(recorder: Recorder, options: RunOptions, update: Update) -> list[str]:
+    """Count what has no baseline still; a full update has left out only what it told of."""
+    missing = [
+        decision
+        for decision in recorder.decisions
+        if decision.verdict is Verdict.NO_BASELINE
+        and (decision.case_id, decision.task, decision.metric) not in update.stored
+    ]
+    if not missing or options.update:
         return []
     command = 'pytest --gate-update-baselines --gate-reason "..."'
-    return [f"NO BASELINE for {count} figures; store them with: {command}"]
+    if options.update_new_only:
+        why = "an entry is stored without them, or no policy asks for one"
+        return [f"NO BASELINE still for {len(missing)} figures ({why}); store them with: {command}"]
+    return [f"NO BASELINE for {len(missing)} figures; store them with: {command}"]
 
 
 def _inconclusive(recorder: Recorder) -> list[str]:
@@ -77,6 +107,14 @@ def print_summary(
         recorder.print_table(Console(file=writer._file, width=width))  # noqa: SLF001
     for line in lines:
         loud = line.startswith(
-            (UPDATED, "NO BASELINE", "INCONCLUSIVE", "unused", "not written", "nothing")
+            (
+                UPDATED,
+                "NO BASELINE",
+                "INCONCLUSIVE",
+                "unused",
+                "not stored",
+                "not written",
+                "nothing",
+            )
         )
         reporter.write_line(plain(line), yellow=loud, bold=loud)

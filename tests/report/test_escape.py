@@ -2,7 +2,16 @@
 
 import pytest
 
-from quantgate.report.escape import ascii_only, plain, redact
+from quantgate.report.escape import (
+    ascii_only,
+    markdown_cell,
+    markdown_code,
+    markdown_text,
+    plain,
+    printable,
+    redact,
+    xml_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +37,38 @@ def test_fault_70_plain_text(hostile, harmless):
     assert plain(hostile) == harmless
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a|b", "a&#124;b"),
+        ("snake_case *x*", "snake\\_case \\*x\\*"),
+        ("@team a @ b", "@&#8203;team a @ b"),
+        ("fixes #1", "fixes #&#8203;1"),
+        ("GH-1", "GH&#8203;-1"),
+        ("https://x", "https:&#8203;//x"),
+        ("02:14:08", "02:14:08"),
+        ("-2.25 points", "-2.25 points"),
+        ("- item", "\\- item"),
+        ("1. item", "1\\. item"),
+        ("0.1.0", "0.1.0"),
+        ("a\n\nb", "a b"),
+        ("", ""),
+    ],
+)
+def test_fault_70_markdown_text(text, shown):
+    assert markdown_text(text) == shown
+
+
+def test_markdown_cells_are_never_empty():
+    assert (markdown_cell(""), markdown_cell(" \n")) == ("\\-", "\\-")
+    assert markdown_code("a_b") == "<code>a\\_b</code>"
+
+
+def test_lines_are_kept_where_lines_are_wanted():
+    assert printable("a\x1b[1m\r\nb\tc\x00\u2028d") == "a\nb\tc\nd"
+    assert xml_text("a\ufffeb\udcff") == "ab\\udcff"
+
+
 def test_ascii_text():
     assert ascii_only("größe 模") == "gr\\xf6\\xdfe \\u6a21"
 
@@ -36,7 +77,13 @@ def test_ascii_text():
     ("secret", "shown"),
     [
         ("https://user:pass@host/x", "https://***@host/x"),
+        ("https://user:pa@ss@host/x", "https://***@host/x"),
         ("https://host/a@b", "https://host/a@b"),
+        ("https://host?q=a@b", "https://host?q=a@b"),
+        ("https://h/x?access_token=abc&y=1", "https://h/x?access_token=***&y=1"),
+        ("https://h/x?X-Amz-Signature=abc#t", "https://h/x?X-Amz-Signature=***#t"),
+        ("xoxb-1234567890-abc", "***"),
+        ("eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSM", "***"),
         ("token hf_abcdefghijklmnop!", "token ***!"),
         ("ghp_0123456789abcdef", "***"),
         ("github_pat_11AAAA_bbbb", "***"),

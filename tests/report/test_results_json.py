@@ -66,7 +66,7 @@ def test_everything_is_there_unrounded(path):
     assert set(measurement) == set(Measurement.__slots__)
     assert set(decision) == set(Decision.__slots__)
     assert decision["verdict"] == "REGRESSION"
-    assert decision["tolerance"] == {"kind": "absolute", "value": 0.01}
+    assert decision["tolerance"] == {"kind": "absolute", "value": 0.01, "at_risk": None}
     assert document["run"]["options"] == {"--gate-strict": True}
     assert document["run"]["configuration"] == {"root": "größe/模型", "limits": [1, 2]}
 

@@ -1,0 +1,1 @@
+"""Commands of `quantgate` beside `run`; each module adds one to the parser."""
