@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from quantgate.comparison_plugin import add_comparison, expect_first_run
 from quantgate.errors import UsageFault
 from quantgate.gate_plugin import GATE, GatePlugin
 from quantgate.marks import OTHER_MARKERS, SUITE_MARKERS, suite_of
@@ -25,6 +26,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
     pytest looks for its settings beside every existing path among the words that it doesn't know
     yet, and at that time it knows no plugin's options; `--gate-…=PATH` in one word is safe.
     """
+    expect_first_run(early_config)
     words = {name for name, _ in OPTIONS}
     for option, value in itertools.pairwise(args):
         if option in words and Path(value).exists() and early_config.inipath is None:
@@ -61,6 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
             plugin = GatePlugin(config, manifest, run_options(config, manifest))
             config.stash[GATE] = plugin
             config.pluginmanager.register(plugin, "quantgate-run")
+            add_comparison(config, plugin.options)
     except UsageFault as fault:
         raise pytest.UsageError(str(fault)) from None
 
