@@ -16,10 +16,10 @@ from fractions import Fraction
 
 from quantgate.baseline_schema import TaskBaseline
 from quantgate.evidence import adjusted_p_value, pair
-from quantgate.findings import is_divergence, stopped
+from quantgate.findings import is_divergence, settled, stopped
 from quantgate.items import ItemResults, WindowItems, items_of
 from quantgate.pairing import figure, ideal, mismatch, restrict, same
-from quantgate.results import Direction, Evidence, Limits, Measurement, Score, Tolerance
+from quantgate.results import Direction, Evidence, Limits, Measurement, Score, Tolerance, Verdict
 from quantgate.tolerances import (
     ABSOLUTE,
     SHARES,
@@ -63,6 +63,7 @@ class Check:
         allowed: the harm that passes at all; more than `spared` for `three_state` only.
         evidence: what the paired items say; None where there are none.
         chance: p-value among all subjects or categories at once; None for any other metric.
+        settled: the complete run's verdict as a run that stopped early predicts it, or None.
     """
 
     anchor: Anchor
@@ -73,6 +74,7 @@ class Check:
     allowed: Fraction
     evidence: Evidence | None = None
     chance: float | None = None
+    settled: Verdict | None = None
 
     @property
     def harmful(self) -> bool:
@@ -135,7 +137,11 @@ def make_checks(
         else:
             items = None if reference is None else items_of(reference)
             anchors.append(_with_items(held, score.metric, now, items, cut=cut))
-    return [_check(anchor, score, now) for anchor in anchors]
+    checks = [_check(anchor, score, now) for anchor in anchors]
+    return [
+        replace(check, settled=settled(measurement, score.metric, check.anchor.against))
+        for check in checks
+    ]
 
 
 def _with_items(

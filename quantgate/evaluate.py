@@ -18,6 +18,7 @@ from quantgate.packages.tokenizer import Tokenizer, require_same_ids
 from quantgate.parity import require_parity
 from quantgate.rounds import Asker, Listener
 from quantgate.tasks.base import Items, ItemsT, Run, SamplesT, Task
+from quantgate.tasks.staged import StageTask
 
 __all__ = ["Evaluator", "Listener"]
 
@@ -106,7 +107,7 @@ class Evaluator:
 
     def _evaluate(self, case: Case, task: Task[ItemsT, SamplesT]) -> Run[ItemsT, SamplesT]:
         anchor = self.run(case.reference, task) if case.reference else None
-        items = self._encode(case, task)
+        items = self.items(case, task)
         if case.reference and anchor:
             self._require_same_ids(case, case.reference, items, anchor.items)
         rows = anchor.kept_rows if anchor and task.compares else None
@@ -127,16 +128,33 @@ class Evaluator:
             warnings=tuple(asking.warnings),
         )
 
-    def _encode(self, case: Case, task: Task[ItemsT, SamplesT]) -> ItemsT:
-        """Items of `task`, encoded once per tokenizer and context."""
+    def items(self, case: Case, task: Task[ItemsT, SamplesT]) -> ItemsT:
+        """Items of `task`, encoded once per tokenizer and context.
+
+        Raises:
+            InvalidMeasurement: or UsageFault, from the package or the corpus.
+        """
         self._sessions.start(case)  # its process starts up while the tokenizer loads in this one
         tokenizer = self._sessions.tokenizer(case)
         context = self._sessions.facts(case).limits.context
         key = (task.name, tokenizer.digest, context)
         if key not in self._items:
-            self._items[key] = task.encode(tokenizer, context)
+            self._items[key] = (
+                task.cut(self.items(case, task.whole))
+                if isinstance(task, StageTask)
+                else task.encode(tokenizer, context)
+            )
         items: ItemsT = self._items[key]
         return items
+
+    def require_same_items(self, case: Case, reference: Case, task: Task[Any, Any]) -> None:
+        """Prove that a case and its reference read and score the same.
+
+        Raises:
+            InvalidMeasurement: `tokenizer-mismatch` or `items-differ`.
+        """
+        items, anchor = self.items(case, task), self.items(reference, task)
+        self._require_same_ids(case, reference, items, anchor)
 
     def _require_same_ids(self, case: Case, reference: Case, items: Items, anchor: Items) -> None:
         if items.digest == anchor.digest:

@@ -10,7 +10,7 @@ from typing import Any
 from quantgate.baseline_schema import TaskBaseline
 from quantgate.baselines import compare_comparability
 from quantgate.provenance import drift
-from quantgate.results import Comparability, Measurement
+from quantgate.results import Comparability, Measurement, Verdict
 
 DISTANCES = frozenset({"kl_divergence", "agreement"})
 DRIFT = "differs from the baseline: "
@@ -39,6 +39,14 @@ def is_divergence(measurement: Measurement) -> bool:
 def stopped(measurement: Measurement) -> bool:
     """Say whether a sequential run stopped before it had asked everything."""
     return bool(_sequential(measurement).get("stopped"))
+
+
+def settled(measurement: Measurement, metric: str, against: str) -> Verdict | None:
+    """What a run that stopped early had settled of a comparison; None where it hadn't."""
+    if not stopped(measurement):
+        return None
+    found = _sequential(measurement).get("verdicts", {}).get(metric, {}).get(against)
+    return None if found is None else Verdict(found)
 
 
 def find(

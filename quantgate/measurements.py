@@ -35,12 +35,19 @@ class Pair:
         corpus: digest of the corpus.
         run: its results.
         reference: results of its reference on the same items; None for a case without one.
+        complete: items of the complete run; None where `run` is that.
     """
 
     case: Case
     corpus: str
     run: Run[Any, Any]
     reference: Run[Any, Any] | None
+    complete: Any = None
+
+    @property
+    def all_items(self) -> Any:
+        """What a complete run scores: that is what makes two runs comparable."""
+        return self.run.items if self.complete is None else self.complete
 
     @property
     def before(self) -> Any:
@@ -65,7 +72,7 @@ class Pair:
             comparability=Comparability(
                 protocol=protocol,
                 items=items,
-                ids_digest=run.items.digest,
+                ids_digest=self.all_items.digest,
                 corpus=self.corpus,
                 tokenizer=run.tokenizer,
                 plan=run.plan,
@@ -78,14 +85,20 @@ class Pair:
 
 
 def mmlu(pair: Pair, options: MmluOptions) -> Measurement:
-    """Accuracies over all questions, by subject and category."""
-    items, samples = pair.run.items, pair.run.samples
+    """Accuracies over all questions, by subject and category.
+
+    Subjects and categories have no score where not all questions were asked.
+    """
+    items, samples, complete = pair.run.items, pair.run.samples, pair.all_items
+    scores = mmlu_scores(samples, items, options.decision, pair.before)
+    if len(items.items) < len(complete.items):
+        scores = tuple(score for score in scores if "." not in score.metric)
     return pair.measurement(
         MMLU,
-        mmlu_scores(samples, items, options.decision, pair.before),
+        scores,
         protocol=options.protocol,
-        items=len(items.items),
-        detail=mmlu_detail(samples, items, options.decision, pair.before),
+        items=len(complete.items),
+        detail=mmlu_detail(samples, items, options.decision, pair.before, complete),
     )
 
 
@@ -96,7 +109,7 @@ def perplexity(pair: Pair, options: TextOptions, protocol: str) -> Measurement:
         f"{PERPLEXITY}.{protocol}",
         (perplexity_score(samples, items, protocol, pair.before),),
         protocol=options.describe(protocol),
-        items=int(scored_ids(items, protocol).sum()),
+        items=int(scored_ids(pair.all_items, protocol).sum()),
         detail={"ids": len(items.ids), "windows": perplexity_windows(samples, items, protocol)},
     )
 

@@ -87,10 +87,21 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         "--gate-limit",
         {"metavar": "N", "type": int, "help": "Ask the first N questions of each subject only."},
     ),
+    (
+        "--gate-sequential",
+        {
+            "action": "store_true",
+            "help": "Stop asking a model as soon as its verdicts can hardly change any more.",
+        },
+    ),
     ("--gate-data-dir", {"metavar": "DIR", "help": "Read MMLU's dev and test files from DIR."}),
     ("--gate-text", {"metavar": "FILE", "help": "Score this text for perplexity and divergence."}),
     ("--gate-cache-dir", {"metavar": "DIR", "help": "Keep built packages and references in DIR."}),
-    ("--gate-report-dir", {"metavar": "DIR", "help": "Write results.json to DIR."}),
+    ("--gate-report-dir", {"metavar": "DIR", "help": "Write results and reports to DIR."}),
+    (
+        "--gate-no-html",
+        {"action": "store_true", "help": "Don't draw report.html, which takes a few seconds."},
+    ),
     (
         "--gate-baselines",
         {"metavar": "DIR", "help": "Read and write baselines in DIR, not beside the manifest."},
@@ -107,21 +118,60 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         "--gate-update-baselines",
         {"action": "store_true", "help": "Store this run's valid figures as new baselines."},
     ),
+    (
+        "--gate-update-new-only",
+        {
+            "action": "store_true",
+            "help": "Store what has no baseline yet, and gate everything else on what is stored.",
+        },
+    ),
     ("--gate-reason", {"metavar": "TEXT", "help": "Record why baselines are updated."}),
     (
         "--gate-accept-dataset",
         {"action": "store_true", "help": "Pin the data as they are now in the manifest."},
     ),
     (
+        "--gate-save",
+        {
+            "metavar": "NAME",
+            "nargs": "?",
+            "const": "",
+            "help": "Keep this run's results under a number, and a name if given.",
+        },
+    ),
+    (
+        "--gate-compare",
+        {
+            "metavar": "WHICH",
+            "nargs": "?",
+            "const": "latest",
+            "help": "Compare with the latest kept run, or with this run, file or git revision.",
+        },
+    ),
+    (
         "--gate-strict",
         {"action": "store_true", "help": "Fail where a baseline is missing or nothing was run."},
+    ),
+    (
+        "--gate-strict-env",
+        {
+            "action": "store_true",
+            "help": "Make a figure INVALID whose baseline comes from another environment.",
+        },
     ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """Where a run reads and writes, and how strict it is."""
+    """Where a run reads and writes, and how strict it is.
+
+    Attributes:
+        update: store every valid figure; what is stored has no say.
+        update_new_only: store what has no baseline; what is stored gates as ever.
+        strict_env: make a figure INVALID whose baseline comes from another environment.
+        sequential: stop asking a model as soon as its verdicts are settled.
+    """
 
     cache: Path
     reports: Path
@@ -132,7 +182,16 @@ class RunOptions:
     accept_dataset: bool
     strict: bool
     inline: bool = False
+    page: bool = True
     repeats: int = 0
+    update_new_only: bool = False
+    strict_env: bool = False
+    sequential: bool = False
+
+    @property
+    def writes_baselines(self) -> bool:
+        """Whether this run stores figures."""
+        return self.update or self.update_new_only
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -192,20 +251,25 @@ def run_options(config: pytest.Config, manifest: Manifest) -> RunOptions:
     """Folders and switches of this run.
 
     Raises:
-        UsageFault: `update-in-ci` or `update-without-reason`.
+        UsageFault: `update-in-ci`, `update-without-reason`, `update-sequential` or `baseline-git`.
     """
     option = config.getoption
+    new_only = option("gate_update_new_only")
     options = RunOptions(
         cache=Path(option("gate_cache_dir") or default_cache()).absolute(),
         reports=Path(option("gate_report_dir") or "reports").absolute(),
         baselines=Path(option("gate_baselines") or manifest.base / "baselines").absolute(),
         baseline_ref=option("gate_baseline_ref") or _pull_request_base(),
-        update=option("gate_update_baselines"),
+        update=option("gate_update_baselines") and not new_only,
         reason=option("gate_reason") or "",
         accept_dataset=option("gate_accept_dataset"),
         strict=option("gate_strict"),
         inline=option("gate_execution") == "inline",
+        page=not option("gate_no_html"),
         repeats=option("gate_repeat") or 0,
+        update_new_only=new_only,
+        strict_env=option("gate_strict_env"),
+        sequential=option("gate_sequential"),
     )
     _require_update_allowed(options)
     return options
@@ -237,17 +301,25 @@ def _pull_request_base() -> str | None:
 
 
 def _require_update_allowed(options: RunOptions) -> None:
-    if options.update and in_ci():
+    given = "--gate-update-new-only" if options.update_new_only else "--gate-update-baselines"
+    if options.writes_baselines and in_ci():
         raise UsageFault(
             "update-in-ci",
             need="baselines updated by a person, in a reviewed commit",
-            found="--gate-update-baselines in a CI run",
+            found=f"{given} in a CI run",
             fix="run the update locally and commit baselines/",
         )
-    if options.update and not options.reason.strip():
+    if options.writes_baselines and not options.reason.strip():
         raise UsageFault(
             "update-without-reason",
             need='a reason: --gate-reason "..."',
-            found="--gate-update-baselines alone",
+            found=f"{given} alone",
             fix="say in a few words why the figures may change; it is stored beside them",
+        )
+    if options.writes_baselines and options.sequential:
+        raise UsageFault(
+            "update-sequential",
+            need="baselines of complete runs",
+            found=f"{given} with --gate-sequential",
+            fix="leave out --gate-sequential",
         )

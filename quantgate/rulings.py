@@ -14,6 +14,7 @@ SIGNIFICANCE: Final = 0.05
 REMARKABLE: Final = 0.01  # an improvement is only told, so it should be told seldom
 UNDETECTABLE: Final = "the tolerance is below what this run can detect"
 MANY: Final = "of so many asked at once, one changes as much by chance"
+SETTLED: Final = "settled before all was asked, for the complete run, at an error level of 5 %"
 NO_ITEMS: Final = "a significant drop needs the items of both sides"
 
 
@@ -36,6 +37,9 @@ def rule(check: Check) -> Ruling:
     """Decide one comparison."""
     if check.anchor.incomparable:
         return Ruling(Verdict.INVALID, check.anchor.incomparable)
+    if check.settled is not None:
+        at_risk = check.settled is Verdict.PASS and check.harm > check.spared
+        return Ruling(check.settled, SETTLED, at_risk=at_risk)
     ruling = _by_items(check)
     if ruling.verdict is Verdict.PASS:
         return Ruling(Verdict.PASS, ruling.because, at_risk=check.harm > check.spared)

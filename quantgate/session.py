@@ -17,6 +17,7 @@ from quantgate.execution.bounds import Bounds
 from quantgate.execution.journal import BatchJournal
 from quantgate.execution.turns import Turns
 from quantgate.gate import decide, decide_fault
+from quantgate.items import ItemResults
 from quantgate.manifest import Manifest
 from quantgate.measure import Measurer
 from quantgate.options import RunOptions
@@ -61,7 +62,14 @@ class GateSession:
         self.journal = BatchJournal(options.cache / "journal.sqlite")
         asker = Asker(self.sessions, self.traces, self.journal, listener)
         self._told: set[str] = set()
-        self._measurer = Measurer(manifest, corpora, Evaluator(asker, self.turns), options.repeats)
+        self._read: dict[tuple[str, str], tuple[TaskBaseline | None, ItemResults | None]] = {}
+        self._measurer = Measurer(
+            manifest,
+            corpora,
+            Evaluator(asker, self.turns),
+            options.repeats,
+            sequential=baselines if options.sequential else None,
+        )
         self.provenance = provenance.collect()
 
     def prepare(self, pairs: Collection[tuple[Case, str]]) -> None:
@@ -87,14 +95,17 @@ class GateSession:
 
     def decide(self, case: Case, measurement: Measurement, metric: str) -> Decision:
         """The verdict for one metric, against the stored baseline and the reference."""
+        baseline, kept = self._stored(case, measurement.task)
         return decide(
             measurement,
             metric,
             limits=self._limits(case, measurement, metric),
-            baseline=self._baseline(case, measurement.task),
+            baseline=baseline,
             reference=self._reference(case, measurement),
+            kept=kept,
             degenerate=self.manifest.tasks.mmlu.degenerate,
             provenance=self.provenance,
+            strict_env=self.options.strict_env,
         )
 
     def gated(self, case: Case, measurement: Measurement) -> list[str]:
@@ -119,7 +130,9 @@ class GateSession:
         """Why a decision fails its test; "" where it doesn't."""
         loud = {Verdict.REGRESSION, Verdict.INVALID}
         if self.options.strict and not self.options.update:
-            loud |= {Verdict.NO_BASELINE, Verdict.INCONCLUSIVE}
+            loud |= {Verdict.INCONCLUSIVE}
+            if not self.options.update_new_only:  # what is missing is about to be stored
+                loud |= {Verdict.NO_BASELINE}
         if decision.verdict not in loud:
             return ""
         return word(decision, measurement, self.options.baselines / case.baseline_path)
@@ -131,14 +144,19 @@ class GateSession:
             self.journal.forget()
         self.journal.close()
 
-    def _baseline(self, case: Case, task: str) -> TaskBaseline | None:
-        # An update measures afresh: what is being replaced has no say.
-        stored = None if self.options.update else self.baselines.read(case)
-        return None if stored is None else stored.tasks.get(task)
+    def _stored(self, case: Case, task: str) -> tuple[TaskBaseline | None, ItemResults | None]:
+        """Baseline and its items, read once: a suite asks for each of its subjects."""
+        if self.options.update:  # measures afresh: what is being replaced has no say
+            return None, None
+        if (case.id, task) not in self._read:
+            stored = self.baselines.read(case)
+            entry = None if stored is None else stored.tasks.get(task)
+            self._read[case.id, task] = entry, self.baselines.items(case, task)
+        return self._read[case.id, task]
 
     def _reference(self, case: Case, measurement: Measurement) -> Measurement | None:
         if measurement.task == AGREEMENT:  # the other engine is in the figures already
             return None
         if case.is_reference:
             return measurement
-        return self.measure(case.reference, measurement.task) if case.reference else None
+        return self._measurer.reference(case, measurement.task)

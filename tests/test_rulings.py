@@ -418,3 +418,29 @@ def test_fault_42_sequential_run_may_have_another_plan_and_nothing_else(stopped)
     changed = type(COMPARABILITY)(**{**vars_of(COMPARABILITY), "plan": "z"})
     plain = type(plain)(**{**vars_of(plain), "comparability": changed})
     assert held_against_baseline(plain, answers(), "absolute", 0.05).verdict is Verdict.INVALID
+
+
+@pytest.mark.parametrize("verdict", ["PASS", "REGRESSION"])
+def test_a_stopped_run_has_the_verdict_that_it_settled(verdict):
+    """What was taken may be too few by itself; the test knew how many were left."""
+    letters = answered(80, 3, 2, 100) + "." * 20
+    told = {
+        "stopped": True,
+        "verdicts": {"accuracy": {"reference": verdict}},
+        "taken": 100,
+        "of": 120,
+    }
+    before = questions({"all": answered(80, n=100) + "B" * 20}, case=REFERENCE)
+    limits = Limits(reference=tolerance("absolute", 0.03))
+    plain = decide(
+        questions({"all": letters}, sequential={"stopped": True}),
+        "accuracy",
+        limits=limits,
+        baseline=None,
+        reference=before,
+    )
+    assert plain.verdict == INCONCLUSIVE
+    now = questions({"all": letters}, sequential=told)
+    assert (
+        decide(now, "accuracy", limits=limits, baseline=None, reference=before).verdict == verdict
+    )

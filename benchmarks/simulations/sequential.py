@@ -30,11 +30,10 @@ from quantgate.sequential import (
     OPEN,
     WITHIN,
     Limit,
-    draw_blocks,
     judge_answers,
     judge_windows,
-    stage_ends,
 )
+from quantgate.strata import draw_blocks, stage_ends
 
 Vector = NDArray[np.float64]
 VERDICTS = {WITHIN: "PASS", OPEN: "INCONCLUSIVE", BEYOND: "REGRESSION"}

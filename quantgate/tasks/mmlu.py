@@ -10,7 +10,7 @@ text here, so one that ends generation is an answer that begins with no letter.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,10 @@ from quantgate.corpus.mmlu import MmluCorpus
 from quantgate.metrics.choice import Decisions, decide_by_loglikelihood, decide_by_text
 from quantgate.packages.tokenizer import Tokenizer
 from quantgate.requests import Loglikelihood
-from quantgate.tasks.base import Ask, Task
+from quantgate.sequential import FEWEST_ANSWERS, FIRST_ANSWERS
+from quantgate.tasks.base import Ask
 from quantgate.tasks.mmlu_items import GREEDY, MmluItem, MmluItems, MmluOptions, make_items
+from quantgate.tasks.staged import StagedTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,12 @@ class MmluSamples:
         return decide_by_text(self.texts, [item.question.letters for item in items], gold)
 
 
-class MmluTask(Task[MmluItems, MmluSamples]):
-    """The questions of a corpus by one protocol."""
+class MmluTask(StagedTask[MmluItems, MmluSamples]):
+    """The questions of a corpus by one protocol; their strata are the subjects."""
 
     name = "mmlu"
+    fewest = FEWEST_ANSWERS
+    first_share = FIRST_ANSWERS
 
     def __init__(self, corpus: MmluCorpus, options: MmluOptions) -> None:
         self._corpus = corpus
@@ -74,6 +78,35 @@ class MmluTask(Task[MmluItems, MmluSamples]):
         """Score every letter of every question, and read what the model would write."""
         answers = ask(items.requests)
         return MmluSamples(_matrix(items, answers), self._texts(items, answers, ask, tokenizer))
+
+    def strata(self, items: MmluItems) -> Sequence[str]:
+        """The subjects."""
+        return items.subjects
+
+    def keys(self, items: MmluItems, measurement: str) -> Sequence[int]:
+        """Numbers of the questions once they are sorted by subject."""
+        del measurement
+        subjects = items.subjects
+        places = np.empty(len(subjects), dtype=np.int64)
+        order = sorted(range(len(subjects)), key=subjects.__getitem__)
+        places[order] = np.arange(len(subjects))
+        return [int(place) for place in places]
+
+    def part(self, items: MmluItems, numbers: NDArray[np.int64]) -> MmluItems:
+        """Some of the questions; what is excluded stays so."""
+        return replace(items, items=tuple(items.items[number] for number in numbers))
+
+    def merge(
+        self, items: MmluItems, parts: Sequence[tuple[NDArray[np.int64], MmluSamples]]
+    ) -> MmluSamples:
+        """Answers in the questions' order; texts only where every part has them."""
+        order = np.argsort(np.concatenate([numbers for numbers, _ in parts]))
+        rows = [_widened(samples.loglikelihoods, items.widest) for _, samples in parts]
+        texts = [text for _, samples in parts for text in samples.texts or ()]
+        known = all(samples.texts is not None for _, samples in parts)
+        return MmluSamples(
+            np.concatenate(rows)[order], tuple(texts[row] for row in order) if known else None
+        )
 
     def _texts(
         self, items: MmluItems, answers: Answers, ask: Ask, tokenizer: Tokenizer
@@ -98,6 +131,11 @@ class MmluTask(Task[MmluItems, MmluSamples]):
 def _second(item: MmluItem, token: int) -> Loglikelihood:
     """Asks what follows `token`: the most likely one is read, the one scored is of no account."""
     return Loglikelihood((*item.context, token), item.continuations[0][:1])
+
+
+def _widened(matrix: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """A part may hold no question with the most options."""
+    return np.pad(matrix, ((0, 0), (0, width - matrix.shape[1])), constant_values=np.nan)
 
 
 def _matrix(items: MmluItems, answers: Answers) -> NDArray[np.float64]:

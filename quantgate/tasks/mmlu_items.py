@@ -98,6 +98,11 @@ class MmluItems:
         return self.items[bisect_right(self.firsts, request) - 1].question.id
 
     @property
+    def subjects(self) -> list[str]:
+        """Subject of every question."""
+        return [item.question.subject for item in self.items]
+
+    @property
     def firsts(self) -> list[int]:
         """Number of each item's first request."""
         counts = [len(item.continuations) for item in self.items]

@@ -26,6 +26,7 @@ from quantgate.tasks.mmlu_items import GREEDY, LOGLIKELIHOOD, MmluItem, MmluItem
 
 FLIPS_LISTED = 200
 NO_LETTER = "-"
+UNASKED = "."
 
 
 def mmlu_scores(
@@ -111,9 +112,16 @@ def _accuracy(
 
 
 def mmlu_detail(
-    samples: MmluSamples, items: MmluItems, decision: str, reference: MmluSamples | None
+    samples: MmluSamples,
+    items: MmluItems,
+    decision: str,
+    reference: MmluSamples | None,
+    complete: MmluItems | None = None,
 ) -> dict[str, Any]:
-    """JSON-ready breakdown: subjects, categories by both maps, ties, flips, what was excluded."""
+    """JSON-ready breakdown: subjects, categories by both maps, ties, flips, what was excluded.
+
+    Where `items` are only those that were asked, `complete` are all of the question set.
+    """
     decisions = samples.decisions(items.items, decision)
     subjects = [item.question.subject for item in items.items]
     detail: dict[str, Any] = {
@@ -128,7 +136,7 @@ def mmlu_detail(
         "excluded": list(items.excluded),
         "shots": _histogram(item.shots for item in items.items),
         "chosen": _histogram(map(_letter, decisions.chosen)),
-        "answers": _answers(decisions, subjects),
+        "answers": _answers(decisions, items, complete or items),
     }
     if reason := degenerate_reason(decisions, LETTERS[: items.widest]):
         detail["degenerate"] = reason
@@ -142,13 +150,19 @@ def _letter(number: int) -> str:
     return NO_LETTER if number == UNREADABLE else LETTERS[number]
 
 
-def _answers(decisions: Decisions, subjects: Sequence[str]) -> dict[str, dict[str, str]]:
+def _answers(
+    decisions: Decisions, items: MmluItems, complete: MmluItems
+) -> dict[str, dict[str, str]]:
     """Every answer, to audit an accuracy by: letters by subject, in the items' order."""
+    chosen = {
+        item.question.id: _letter(number)
+        for item, number in zip(items.items, decisions.chosen, strict=True)
+    }
     answers: dict[str, dict[str, str]] = {}
-    for subject, chosen, gold in zip(subjects, decisions.chosen, decisions.gold, strict=True):
-        letters = answers.setdefault(subject, {"chosen": "", "gold": ""})
-        letters["chosen"] += _letter(chosen)
-        letters["gold"] += _letter(gold)
+    for question in (item.question for item in complete.items):
+        letters = answers.setdefault(question.subject, {"chosen": "", "gold": ""})
+        letters["chosen"] += chosen.get(question.id, UNASKED)
+        letters["gold"] += LETTERS[question.answer]
     return answers
 
 

@@ -13,15 +13,21 @@ The divergence compares both models' distributions at every position of disjoint
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quantgate.corpus.text import TextCorpus
 from quantgate.packages.tokenizer import Tokenizer
-from quantgate.tasks.base import Ask, Task
-from quantgate.tasks.text_pass import TextItems, TextSamples, read_answers
+from quantgate.sequential import FEWEST_WINDOWS, FIRST_WINDOWS
+from quantgate.tasks.base import Ask
+from quantgate.tasks.staged import StagedTask
+from quantgate.tasks.text_pass import TextItems, TextSamples, merge_samples, read_answers
 from quantgate.tasks.windows import DEFAULT, DISJOINT, make_windows, require_context, require_scored
+
+SPANS = 8  # parts of the text that windows are drawn from in proportion
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +47,16 @@ class TextOptions:
         return f"{protocol} {self.window}/{self.stride}"
 
 
-class TextTask(Task[TextItems, TextSamples]):
-    """A text by windows, for perplexity and divergence alike."""
+class TextTask(StagedTask[TextItems, TextSamples]):
+    """A text by windows, for perplexity and divergence alike.
+
+    Strata are spans of the text, in each the windows that count for the same figures.
+    """
 
     name = "text"
     compares = True
+    fewest = FEWEST_WINDOWS
+    first_share = FIRST_WINDOWS
 
     def __init__(self, corpus: TextCorpus, options: TextOptions) -> None:
         self._corpus = corpus
@@ -81,3 +92,31 @@ class TextTask(Task[TextItems, TextSamples]):
         """Score all windows once."""
         del tokenizer
         return read_answers(items, ask(items.requests))
+
+    def strata(self, items: TextItems) -> Sequence[Hashable]:
+        """What each window counts for, and the span of the text that it lies in."""
+        count = len(items.windows)
+        spans = [number * SPANS // count for number in range(count)]
+        return [
+            (bool(w.targets), bool(w.chunk_targets), bool(w.disjoint), w.whole, span)
+            for w, span in zip(items.windows, spans, strict=True)
+        ]
+
+    def keys(self, items: TextItems, measurement: str) -> Sequence[int | None]:
+        """The beginnings of the windows that count for a protocol, or for the divergence."""
+        _, _, protocol = measurement.partition(".")
+        return [
+            w.begin if (w.scores(protocol) if protocol else w.whole) else None
+            for w in items.windows
+        ]
+
+    def part(self, items: TextItems, numbers: NDArray[np.int64]) -> TextItems:
+        """Some of the windows, over all of the text."""
+        return replace(items, windows=tuple(items.windows[number] for number in numbers))
+
+    def merge(
+        self, items: TextItems, parts: Sequence[tuple[NDArray[np.int64], TextSamples]]
+    ) -> TextSamples:
+        """Figures of all parts' windows."""
+        del items
+        return merge_samples([samples for _, samples in parts])

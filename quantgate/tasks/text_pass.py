@@ -7,6 +7,7 @@ head once more: its divergence of 0 proves the way that later runs will take.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,16 @@ class TextItems:
     windows: tuple[Window, ...]
 
     @property
+    def places(self) -> list[int | None]:
+        """Where the rows of each window that is compared are kept: they follow each other.
+
+        Where all windows are there, that is where they begin.
+        """
+        sizes = [window.end - window.begin if window.whole else 0 for window in self.windows]
+        starts = (np.cumsum(sizes) - sizes).tolist()
+        return [start if w.whole else None for w, start in zip(self.windows, starts, strict=True)]
+
+    @property
     def requests(self) -> list[LoglikelihoodRolling]:
         """One request per window; a target may lie just behind its window."""
         ids = (*self.ids.tolist(), NO_TARGET)
@@ -35,9 +46,9 @@ class TextItems:
                 ids[w.begin : w.end],
                 w.scored,
                 tuple(ids[w.begin + w.scored.start + 1 : w.begin + w.scored.stop + 1]),
-                w.begin if w.whole else None,
+                place,
             )
-            for w in self.windows
+            for w, place in zip(self.windows, self.places, strict=True)
         ]
 
     def name(self, request: int) -> str:
@@ -80,22 +91,57 @@ class TextSamples:
 
 @dataclass(frozen=True, slots=True)
 class DivergenceSamples:
-    """Per position `[N]`: see `metrics.divergence`."""
+    """Per position `[N]`: see `metrics.divergence`; NaN where no window was compared."""
 
     kl: Vector
     abs_log_ratio: Vector
     same_top: Vector
 
+    @property
+    def compared(self) -> NDArray[np.bool_]:
+        """Which positions have a divergence, `[N]`."""
+        compared: NDArray[np.bool_] = ~np.isnan(self.kl)
+        return compared
+
 
 def read_answers(items: TextItems, answers: Answers) -> TextSamples:
     """Per-token figures from the windows' answers."""
     strided, disjoint, following = np.full((3, len(items.ids)), np.nan)
-    for number, window in enumerate(items.windows):
+    given = np.stack([answers.kl, answers.abs_log_ratio, answers.same_top])
+    compared = np.full((3, len(items.ids)), np.nan)
+    for number, (window, place) in enumerate(zip(items.windows, items.places, strict=True)):
         logprobs = answers.logprobs[answers.of(number)]
         first = window.begin + window.scored.start + 1
         for vector, due in ((strided, window.targets), (disjoint, window.disjoint)):
             vector[due.start : due.stop] = logprobs[due.start - first : due.stop - first]
         if window.whole:
             following[window.begin : window.end] = logprobs
-    found = DivergenceSamples(answers.kl, answers.abs_log_ratio, answers.same_top)
-    return TextSamples(strided, disjoint, following, found if len(answers.kl) else None)
+        if place is not None and given.size:
+            size = window.end - window.begin
+            compared[:, window.begin : window.end] = given[:, place : place + size]
+    found = DivergenceSamples(*compared) if given.size else None
+    return TextSamples(strided, disjoint, following, found)
+
+
+def merge_samples(parts: Sequence[TextSamples]) -> TextSamples:
+    """The figures of windows that were asked in parts; no two parts share a target."""
+    found = [part.divergence for part in parts if part.divergence is not None]
+    return TextSamples(
+        _filled([part.strided for part in parts]),
+        _filled([part.disjoint for part in parts]),
+        _filled([part.next_token for part in parts]),
+        DivergenceSamples(
+            _filled([each.kl for each in found]),
+            _filled([each.abs_log_ratio for each in found]),
+            _filled([each.same_top for each in found]),
+        )
+        if found
+        else None,
+    )
+
+
+def _filled(vectors: Sequence[Vector]) -> Vector:
+    whole = vectors[0].copy()
+    for vector in vectors[1:]:
+        np.copyto(whole, vector, where=~np.isnan(vector))
+    return whole

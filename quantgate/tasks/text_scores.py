@@ -110,10 +110,11 @@ def divergence_distribution(found: DivergenceSamples) -> dict[str, Any]:
         first and `above` the last edge.
     """
     edges = np.linspace(-8, 2, 51)
-    logs = np.log10(np.maximum(found.kl, 1e-300))
+    kl = found.kl[found.compared]
+    logs = np.log10(np.maximum(kl, 1e-300))
     counts, _ = np.histogram(logs, bins=edges)
     return {
-        "percentiles": [[q, float(np.percentile(found.kl, q))] for q in CURVE],
+        "percentiles": [[q, float(np.percentile(kl, q))] for q in CURVE],
         "histogram": {
             "edges": [round(float(edge), 6) for edge in edges],
             "counts": counts.tolist(),
@@ -127,30 +128,38 @@ def divergence_scores(
     samples: TextSamples, found: DivergenceSamples, items: TextItems, reference: TextSamples
 ) -> tuple[Score, ...]:
     """Every figure of the divergence; `kl_mean` first, which is gated by default."""
-    labels = whole_labels(items.windows, len(items.ids)).tolist()
-    kl = _mean_score("kl_mean", found.kl, labels, "nats")
+    mask = found.compared
+    numbers = whole_labels(items.windows, len(items.ids))
+    labels, kl = numbers[mask].tolist(), found.kl[mask]
+    ratios = _mean_of_means(found.abs_log_ratio[mask], labels)
     percentiles = [
-        _plain(name, float(np.percentile(found.kl, q)), len(found.kl), "nats")
+        _plain(name, float(np.percentile(kl, q)), len(kl), "nats")
         for name, q in PERCENTILES.items()
     ]
-    agreement = _mean_score("top1_agreement", found.same_top, labels, "fraction", Direction.HIGHER)
+    same = found.same_top[mask]
     return (
-        kl,
+        _mean_score("kl_mean", kl, labels, "nats"),
         *percentiles,
-        agreement,
-        *_next_token_scores(samples, reference, labels),
-        _plain("abs_log_ratio", _mean_of_means(found.abs_log_ratio, labels), len(found.kl), "nats"),
+        _mean_score("top1_agreement", same, labels, "fraction", Direction.HIGHER),
+        *_next_token_scores(samples, reference, numbers, mask[:-1]),
+        _plain("abs_log_ratio", ratios, len(kl), "nats"),
     )
 
 
 def _next_token_scores(
-    samples: TextSamples, reference: TextSamples, labels: list[int]
+    samples: TextSamples,
+    reference: TextSamples,
+    numbers: NDArray[np.int64],
+    mask: NDArray[np.bool_],
 ) -> tuple[Score, Score]:
-    """RMS change of the true next token's probability, and ln(PPL_q / PPL_p) by position."""
-    q, p = samples.next_token[:-1], reference.next_token[:-1]
+    """RMS change of the true next token's probability, and ln(PPL_q / PPL_p) by position.
+
+    `mask` tells which positions but the last, which has no next, are compared.
+    """
+    q, p = samples.next_token[:-1][mask], reference.next_token[:-1][mask]
     change = np.exp(q) - np.exp(p)
     rms = _plain("rms_delta_p", float(np.sqrt(np.mean(change**2))), len(change), "fraction")
-    return rms, _mean_score("log_perplexity_ratio", p - q, labels[:-1], "nats")
+    return rms, _mean_score("log_perplexity_ratio", p - q, numbers[:-1][mask].tolist(), "nats")
 
 
 def _mean_score(
