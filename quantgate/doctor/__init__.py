@@ -1,0 +1,1 @@
+"""What `quantgate doctor` looks at: the machine, and a project on it. Nothing is changed."""
