@@ -82,7 +82,7 @@ def _missing(recorder: Recorder, options: RunOptions, update: Update) -> list[st
     ]
     if not missing or options.update:
         return []
-    command = 'pytest --gate-update-baselines --gate-reason "..."'
+    command = 'quantgate run --gate-update-baselines --gate-reason "..."'
     if options.update_new_only:
         why = "an entry is stored without them, or no policy asks for one"
         return [f"NO BASELINE still for {len(missing)} figures ({why}); store them with: {command}"]

@@ -2,7 +2,8 @@
 
 Kernels differ with the number of rows and of threads, and where activations are rounded to int8 a
 last bit may become a step of a hundredth of a logit. Repetition 0 is the usual way; 1 computes
-every sequence alone, 2 uses another number of threads, the ones behind them narrower rows.
+every sequence alone, 2 uses another number of threads, the ones behind them rows of other widths,
+each with either number of threads.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import replace
 from quantgate.backends.base import usable_cores
 from quantgate.plan import PlanLimits
 
-NARROW_ROWS = 256
+WIDTHS = (256, 128, 64, 32, 384, 192, 96, 48, 512)
 
 
 def varied_threads(repeat: int, threads: int) -> int:
@@ -28,4 +29,4 @@ def varied_limits(repeat: int, limits: PlanLimits) -> PlanLimits:
         return replace(limits, alone=True)
     if repeat < 3:
         return limits
-    return replace(limits, batch_tokens=max(NARROW_ROWS >> (repeat - 3) // 2, 32))
+    return replace(limits, batch_tokens=WIDTHS[(repeat - 3) // 2 % len(WIDTHS)])

@@ -81,6 +81,8 @@ class Outcome:
 class Workspace:
     """A folder with a manifest, corpora and two packages.
 
+    `page` set to True draws the HTML report, which takes seconds.
+
     Args:
         folder: an empty folder.
         reference: package of the reference.
@@ -95,6 +97,7 @@ class Workspace:
     ) -> None:
         self.folder = folder
         self.cache = cache
+        self.page = False
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "mmlu").symlink_to(mmlu)
         (folder / "text.txt").symlink_to(text)
@@ -110,13 +113,15 @@ class Workspace:
         self.manifest.write_text(text.replace(old, new), encoding="utf-8")
 
     def run(self, *words: str, **environment: str) -> Outcome:
-        """`quantgate run` with these words."""
+        """`quantgate run` with these words; the page isn't drawn unless `page` says so."""
         return self.finish(self.start(*words, **environment))
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         """Begin a run; `finish` waits for it."""
         self._results.unlink(missing_ok=True)
         command = [sys.executable, "-m", "quantgate.cli", "run", f"--gate-cache-dir={self.cache}"]
+        if not self.page:
+            command.append("--gate-no-html")
         ci = {"CI", "GITHUB_ACTIONS", "GITHUB_BASE_REF", "TF_BUILD", "GITLAB_CI"}
         kept = {name: value for name, value in os.environ.items() if name not in ci}
         return subprocess.Popen(

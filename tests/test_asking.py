@@ -114,7 +114,7 @@ def test_fault_51_sequence_that_never_fits_is_invalid(deeds, text, case, tmp_pat
 def test_fault_51_stored_baseline_of_the_full_batches_is_another_plan(deeds, mmlu, case, tmp_path):
     usual = measurement(evaluator_in(tmp_path).run(case, mmlu), mmlu)
     limits = Limits(baseline=Tolerance(kind="absolute", value=0.5))
-    stored = make_entry(usual, lambda *_: limits, reason="first", provenance={})
+    stored = make_entry(usual, lambda *_: limits, None, reason="first", provenance={})
     deeds.out_of_memory_above = deeds.widest - 1
     narrow = measurement(evaluator_in(tmp_path).run(case, mmlu), mmlu)
     judged = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from tests.command_line import Workspace
 
 PASSED, FAILED, REFUSED = 0, 1, 4
 BASELINE = "baselines/tiny/int4-ort-cpu.json"
+ITEMS = "baselines/tiny/int4-ort-cpu.items.safetensors"
+ONE = ("-m", "mmlu", "-k", "int4")  # the quickest run there is
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +62,11 @@ def edit_baseline(workspace, change):
     document = json.loads(path.read_bytes())
     change(document["tasks"])
     path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def git(workspace, *words):
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    subprocess.run(["git", *identity, *words], cwd=workspace.folder, check=True)
 
 
 def test_storing_baselines_does_not_look_like_a_plain_pass(stored):
@@ -158,11 +166,131 @@ def test_fault_41_and_42_another_selection_is_invalid_and_says_what_differs(gate
     assert "items" in outcome.text
 
 
-def test_fault_44_damaged_baseline_is_refused_before_anything_loads(gated):
-    (gated.folder / BASELINE).write_text("<<<<<<< HEAD\n{}\n", encoding="utf-8")
-    outcome = gated.run("-m", "mmlu")
-    assert outcome.status == REFUSED
-    assert BASELINE in outcome.text
+def test_fault_42_baseline_of_something_else_is_invalid_field_by_field(gated):
+    def elsewhere(tasks):
+        for name in tasks["mmlu"]["comparability"]:
+            tasks["mmlu"]["comparability"][name] = 7 if name == "items" else "0" * 64
+        tasks["mmlu"]["identity"]["provider"] = "CUDAExecutionProvider"
+        tasks["kl_divergence"]["metrics"]["kl_mean"]["unit"] = "bits"
+        strided = tasks["perplexity.strided"]["metrics"]
+        strided["word_perplexity"] = strided.pop("perplexity")
+
+    edit_baseline(gated, elsewhere)
+    outcome = gated.run("-k", "int4", "-m", "mmlu or perplexity or kl_divergence")
+    assert outcome.status == FAILED
+    found = {task: each for (_, task, _), each in outcome.decisions().items()}
+    assert found["mmlu"]["verdict"] == "INVALID"
+    for name in (
+        "protocol", "items", "ids digest", "corpus", "tokenizer", "plan", "provider",
+    ):  # fmt: skip
+        assert f"{name}: baseline " in found["mmlu"]["reason"]
+    assert found["kl_divergence"]["verdict"] == "INVALID"
+    assert "unit: baseline bits, now nats" in found["kl_divergence"]["reason"]
+    assert found["perplexity.strided"]["verdict"] == "NO_BASELINE", "of another metric"
+    assert found["perplexity.genai_chunked"]["verdict"] == "PASS"
+
+
+def test_fault_42_version_1_is_migrated_and_needs_no_items(gated):
+    path = gated.folder / BASELINE
+    document = json.loads(path.read_bytes()) | {"schema_version": 1}
+    for task in document["tasks"].values():
+        del task["items"]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    (gated.folder / ITEMS).unlink()
+    outcome = gated.run(*ONE)
+    assert outcome.status == PASSED, outcome.text
+    assert outcome.verdicts() == {"PASS"}
+    assert "not paired" not in outcome.text
+    assert json.loads(path.read_bytes()) == document, "only an update writes"
+
+
+def test_fault_43_another_environment_is_told_and_invalid_if_strict(gated):
+    def elsewhere(tasks):
+        tasks["mmlu"]["provenance"]["packages"]["onnxruntime"] = "1.0.0"
+        tasks["mmlu"]["provenance"]["cpu"]["model"] = "another processor"
+        tasks["mmlu"]["identity"]["driver"] = "0.1"
+
+    edit_baseline(gated, elsewhere)
+    outcome = gated.run(*ONE)
+    assert outcome.status == PASSED, outcome.text
+    for told in ("onnxruntime 1.0.0 -> ", "cpu model another processor -> ", "driver 0.1 -> "):
+        assert told in outcome.text
+    strict = gated.run(*ONE, "--gate-strict-env")
+    assert strict.status == FAILED
+    assert strict.verdicts() == {"INVALID"}
+    assert "onnxruntime 1.0.0 -> " in strict.text
+
+
+def cut(data):
+    return data[: len(data) // 2]
+
+
+def mark(data):
+    return b"<<<<<<< HEAD\n" + data
+
+
+def not_a_number(data):
+    return re.sub(rb'"value": [0-9.]+', b'"value": NaN', data, count=1)
+
+
+def text_for_number(data):
+    return re.sub(rb'"value": ([0-9.]+)', rb'"value": "\1"', data, count=1)
+
+
+def _with_tolerance(data, number):
+    return re.sub(rb'("kind": "absolute",\s+"value": )[^\s]+', rb"\g<1>" + number, data)
+
+
+def negative(data):
+    return _with_tolerance(data, b"-0.01")
+
+
+def limitless(data):
+    return _with_tolerance(data, b"1e9")
+
+
+def unknown_key(data):
+    return data.replace(b'"reason"', b'"surprise": 1, "reason"', 1)
+
+
+def of_tomorrow(data):
+    return re.sub(rb'"schema_version": \d+', b'"schema_version": 99', data)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "told"),
+    [
+        (BASELINE, cut, "baseline-not-json"),
+        (BASELINE, mark, "merge-conflict mark in line 1"),
+        (BASELINE, not_a_number, "NaN"),
+        (BASELINE, text_for_number, "valid number"),
+        (BASELINE, negative, "greater than or equal to 0"),
+        (BASELINE, limitless, "at most 1000"),
+        (BASELINE, unknown_key, "surprise"),
+        (BASELINE, of_tomorrow, "upgrade pytest-quantgate"),
+        (ITEMS, cut, "baseline-items"),
+    ],
+)
+def test_fault_44_damaged_baseline_is_refused_before_anything_loads(gated, file, damage, told):
+    path = gated.folder / file
+    before = path.read_bytes()
+    path.write_bytes(damage(before))
+    assert path.read_bytes() != before
+    outcome = gated.run(*ONE)
+    assert outcome.status == REFUSED, outcome.text
+    assert file in outcome.text
+    assert told in outcome.text
+    assert outcome.results is None
+
+
+def test_missing_items_are_told_and_nothing_is_paired(gated):
+    (gated.folder / ITEMS).unlink()
+    outcome = gated.run(*ONE)
+    assert outcome.status == PASSED, outcome.text
+    assert outcome.verdicts() == {"PASS"}
+    (line,) = [line for line in outcome.text.splitlines() if "not paired" in line]
+    assert "tiny-int4-ort-cpu mmlu" in line
+    assert ITEMS in line
 
 
 def test_fault_45_missing_baseline_is_green_and_loud_and_red_if_strict(workspace):
@@ -174,39 +302,78 @@ def test_fault_45_missing_baseline_is_green_and_loud_and_red_if_strict(workspace
 
 
 def test_fault_46_unused_baseline_is_told_and_fails_if_strict(gated):
-    stray = gated.folder / "baselines/tiny/int2-ort-cpu.json"
-    shutil.copy(gated.folder / BASELINE, stray)
-    outcome = gated.run("-m", "mmlu")
+    strays = [gated.folder / name.replace("int4", "int2") for name in (BASELINE, ITEMS)]
+    for stray in strays:
+        shutil.copy(gated.folder / stray.name.replace("int2", "baselines/tiny/int4"), stray)
+    outcome = gated.run(*ONE)
     assert outcome.status == PASSED, outcome.text
-    assert "unused baseline: tiny/int2-ort-cpu.json" in outcome.text
-    assert gated.run("-m", "mmlu", "--gate-strict").status == FAILED
-    assert stray.exists(), "never deleted by itself"
+    for stray in strays:
+        assert f"unused baseline: tiny/{stray.name}" in outcome.text
+    assert gated.run(*ONE, "--gate-strict").status == FAILED
+    assert all(stray.exists() for stray in strays), "never deleted by itself"
+
+
+def test_fault_46_entry_that_no_suite_measures_is_told_and_kept(gated):
+    def forgotten(tasks):
+        tasks["mmlu.of_old"] = tasks["kl_divergence"]
+
+    edit_baseline(gated, forgotten)
+    words = ("-m", "mmlu", "-k", "int4", "--gate-update-baselines", "--gate-reason=again")
+    outcome = gated.run(*words, "--gate-strict")
+    assert "no suite measures its entry 'mmlu.of_old'" in outcome.text
+    assert outcome.status == FAILED
+    stored = json.loads((gated.folder / BASELINE).read_bytes())["tasks"]
+    assert stored["mmlu"]["reason"] == "again"
+    assert stored["mmlu.of_old"] == stored["kl_divergence"], "an update keeps it, too"
 
 
 def test_fault_47_pull_request_cannot_loosen_its_own_gate(gated):
-    def git(*words):
-        identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
-        subprocess.run(["git", *identity, *words], cwd=gated.folder, check=True)
-
     def impossible(tasks):
         tasks["mmlu"]["metrics"]["accuracy"]["value"] = 2.0
 
     edit_baseline(gated, impossible)
-    git("init", "-q", "-b", "main")
-    git("add", "baselines")
-    git("commit", "-q", "-m", "base")
-    git("checkout", "-q", "-b", "change")
+    git(gated, "init", "-q", "-b", "main")
+    git(gated, "add", "baselines")
+    git(gated, "commit", "-q", "-m", "base")
+    git(gated, "checkout", "-q", "-b", "change")
 
     def loosened(tasks):
         tasks["mmlu"]["metrics"]["accuracy"]["value"] = 0.0
+        del tasks["mmlu"]["items"]
 
     edit_baseline(gated, loosened)
-    git("commit", "-q", "-a", "-m", "loosen")
-    assert gated.run("-m", "mmlu", "-k", "int4").status == PASSED
-    outcome = gated.run("-m", "mmlu", "-k", "int4", "--gate-baseline-ref=main")
+    (gated.folder / ITEMS).unlink()
+    git(gated, "commit", "-q", "-a", "-m", "loosen")
+    assert gated.run(*ONE).status == PASSED
+
+    # What a pull request's job has: the merge commit, detached, and the remote's branches.
+    git(gated, "checkout", "-q", "--detach", "main")
+    git(gated, "merge", "-q", "--no-ff", "change", "-m", "merge")
+    git(gated, "remote", "add", "origin", ".")
+    git(gated, "fetch", "-q", "origin")
+    outcome = gated.run(*ONE, CI="true", GITHUB_BASE_REF="main")
     assert outcome.status == FAILED, outcome.text
     assert outcome.verdicts() == {"REGRESSION"}
-    assert "changed against main" in outcome.text
+    assert "changed against origin/main, not in force here: tiny/int4-ort-cpu.json" in outcome.text
+    assert f"not in force here: {ITEMS.removeprefix('baselines/')}" in outcome.text
+
+
+def test_fault_47_shallow_clone_is_refused_with_the_command_that_mends_it(gated):
+    git(gated, "init", "-q", "-b", "main")
+    for name in ("base", "later"):
+        (gated.folder / "baselines/name.txt").write_text(name, encoding="utf-8")
+        git(gated, "add", "baselines")
+        git(gated, "commit", "-q", "-m", name)
+    shallow = gated.folder / "shallow"
+    home = gated.folder.as_uri()
+    git(gated, "clone", "-q", "--depth=1", "--no-single-branch", home, str(shallow))
+    git(gated, "-C", "shallow", "checkout", "-q", "--orphan", "request")
+    git(gated, "-C", "shallow", "commit", "-q", "-m", "no history in common")
+    words = (*ONE, f"--gate-baselines={shallow / 'baselines'}")
+    outcome = gated.run(*words, CI="true", GITHUB_BASE_REF="main")
+    assert outcome.status == REFUSED, outcome.text
+    assert "git fetch --unshallow origin +refs/heads/main:refs/remotes/origin/main" in outcome.text
+    assert "INTERNALERROR" not in outcome.text
 
 
 def test_fault_48_much_better_than_the_baseline_passes_with_a_note(gated):
@@ -238,10 +405,60 @@ def test_fault_49_update_touches_only_what_was_measured(gated):
     assert after["tasks"]["kl_divergence"]["reason"] == "kept as it is"
 
 
-def test_fault_49_update_without_a_reason_is_refused(workspace):
-    outcome = workspace.run("--gate-update-baselines")
+@pytest.mark.parametrize("option", ["--gate-update-baselines", "--gate-update-new-only"])
+def test_fault_49_update_without_a_reason_is_refused(workspace, option):
+    outcome = workspace.run(option)
     assert outcome.status == REFUSED
     assert "--gate-reason" in outcome.text
+
+
+def test_fault_49_update_after_failures_stores_what_is_valid(gated):
+    before = json.loads((gated.folder / BASELINE).read_bytes())["tasks"]
+    kept = load_items(gated)
+    gated.edit('degenerate = "warn"', 'degenerate = "fail"')
+    words = ("-m", "mmlu or kl_divergence", "-k", "int4")
+    outcome = gated.run(*words, "--gate-update-baselines", "--gate-reason=after a failure")
+    assert outcome.status == FAILED
+    assert outcome.decisions()["tiny-int4-ort-cpu", "mmlu", "accuracy"]["verdict"] == "INVALID"
+    assert "not stored: tiny-int4-ort-cpu mmlu: INVALID" in outcome.text
+    after = json.loads((gated.folder / BASELINE).read_bytes())["tasks"]
+    assert after["kl_divergence"]["reason"] == "after a failure"
+    for task in before.keys() - {"kl_divergence"}:
+        assert after[task] == before[task]
+    assert load_items(gated) == kept, "the same model has the same items"
+
+
+def load_items(workspace):
+    from safetensors.numpy import load
+
+    tensors = load((workspace.folder / ITEMS).read_bytes())
+    return {name: tensor.tolist() for name, tensor in tensors.items()}
+
+
+def test_fault_49_new_only_stores_what_is_new_and_gates_the_rest(gated):
+    stored = json.loads((gated.folder / BASELINE).read_bytes())["tasks"]
+    kept = load_items(gated)
+
+    def forget(tasks):
+        del tasks["kl_divergence"]
+        tasks["mmlu"]["metrics"]["accuracy"]["value"] = 0.0
+
+    edit_baseline(gated, forget)
+    words = ("-k", "int4", "-m", "mmlu or kl_divergence", "--gate-update-new-only")
+    words = (*words, "--gate-reason=another suite")
+    refused = gated.run(*words, CI="true")
+    assert refused.status == REFUSED
+    assert "update-in-ci" in refused.text
+    outcome = gated.run(*words)
+    assert outcome.status == PASSED, outcome.text
+    assert "tiny-int4-ort-cpu: kl_divergence kl_mean none -> " in outcome.text
+    assert "mmlu accuracy 0.0 ->" not in outcome.text
+    assert "check for leakage" in outcome.text, "what is stored gates as ever"
+    after = json.loads((gated.folder / BASELINE).read_bytes())["tasks"]
+    assert after["mmlu"]["metrics"]["accuracy"]["value"] == 0.0
+    assert after["kl_divergence"]["reason"] == "another suite"
+    assert after["kl_divergence"]["metrics"] == stored["kl_divergence"]["metrics"]
+    assert load_items(gated) == kept
 
 
 def test_fault_65_identical_package_is_told(workspace, built):

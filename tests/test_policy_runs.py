@@ -87,7 +87,7 @@ def test_failure_is_repeated_by_the_command_it_prints(workspace):
         for line in outcome.text.splitlines()
         if "reproduce: " in line
     }
-    again = workspace.run(*shlex.split(line)[1:])
+    again = workspace.run(*shlex.split(line)[2:])
     assert again.status == FAILED
     assert set(again.decisions()) == {("tiny-int4-ort-cpu", "kl_divergence", "kl_mean")}
     assert "1 failed" in again.text
@@ -116,4 +116,4 @@ def test_significant_drop_needs_a_baseline_with_items(workspace):
     bare = workspace.run(*words)
     assert bare.status == FAILED
     assert decided(bare, "accuracy")["verdict"] == "INVALID"
-    assert "accept: pytest -m mmlu --gate-update-baselines" in bare.text
+    assert "accept: quantgate run -m mmlu --gate-update-baselines" in bare.text

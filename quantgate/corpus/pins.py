@@ -46,7 +46,7 @@ def check_pin(
         need=f"{what} data with SHA-256 {pin}, as {what}_sha256 pins it",
         found=f"SHA-256 {files_digest}{refused}",
         fix="restore the data; or, if the change is meant, run "
-        "`pytest --gate-accept-dataset` locally and commit quantgate.toml",
+        "`quantgate run --gate-accept-dataset` locally and commit quantgate.toml",
     )
 
 

@@ -6,8 +6,8 @@ perplexity 14.82 is 3.13 % above the baseline 14.37; allowed +1.50 %   [tiny-int
   isn't chance: p = 7.1e-10 (Student's t, 64 windows); the smallest change for the worse this run
   detects is 0.0104 nats/token
   differs from the baseline: onnxruntime 1.30.0 -> 1.31.1     file: baselines/tiny/...
-  accept: pytest -m perplexity --gate-update-baselines --gate-reason "..."
-  reproduce: pytest -m perplexity -k "[tiny-int4-ort-cpu]"
+  accept: quantgate run -m perplexity --gate-update-baselines --gate-reason "..."
+  reproduce: quantgate run -m perplexity -k "[tiny-int4-ort-cpu]"
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def word(decision: Decision, measurement: Measurement | None, baseline_file: Pur
 
 def accept_command(task: str) -> str:
     """Return the command that stores the suite's figures as the new baseline."""
-    return f'pytest -m {_marker(task)} --gate-update-baselines --gate-reason "..."'
+    return f'quantgate run -m {_marker(task)} --gate-update-baselines --gate-reason "..."'
 
 
 def reproduce_command(task: str, case_id: str) -> str:
@@ -72,7 +72,7 @@ def reproduce_command(task: str, case_id: str) -> str:
 
     In brackets the id is all of a test's parameters, so that `ort` doesn't select `ortgenai` too.
     """
-    return f'pytest -m {_marker(task)} -k "[{_NO_WORD.sub("", case_id)}]"'
+    return f'quantgate run -m {_marker(task)} -k "[{_NO_WORD.sub("", case_id)}]"'
 
 
 def _marker(task: str) -> str:

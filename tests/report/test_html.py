@@ -157,7 +157,7 @@ def test_a_failing_figure_says_how_much_why_whether_it_is_noise_and_the_way_out(
     assert f"p = {stats.mcnemar(3, 0):.2g}" in told
     assert "Chance alone could make this change" in told
     assert DRIFTED in told
-    assert "pytest -m mmlu -k" in told
+    assert "quantgate run -m mmlu -k" in told
     assert "--gate-limit=20" in told
     assert "Quantize with less loss" in told
 

@@ -88,13 +88,13 @@ def test_the_commands_that_accept_and_reproduce():
     blocks = re.findall(r"```sh\n(.*?)```", render_summary(FAILING), flags=re.DOTALL)
     accept, store, reproduce = (block.splitlines() for block in blocks)
     assert accept == [
-        'pytest -m mmlu --gate-update-baselines --gate-reason "..."',
-        'pytest -m perplexity --gate-update-baselines --gate-reason "..."',
+        'quantgate run -m mmlu --gate-update-baselines --gate-reason "..."',
+        'quantgate run -m perplexity --gate-update-baselines --gate-reason "..."',
     ]
-    assert store == ['pytest -m mmlu --gate-update-baselines --gate-reason "..."']
+    assert store == ['quantgate run -m mmlu --gate-update-baselines --gate-reason "..."']
     names = '-k "[tiny-int4-ort-cpu]" --gate-limit=5'
     suites = ("mmlu", "perplexity", "kl_divergence")
-    assert reproduce == [f"pytest -m {suite} {names}" for suite in suites]
+    assert reproduce == [f"quantgate run -m {suite} {names}" for suite in suites]
 
 
 def test_a_limit_against_the_reference_is_not_mended_by_an_update():
@@ -216,7 +216,7 @@ def test_fault_71_ten_thousand_decisions_stay_under_the_limit(name, render, limi
     assert markdown.count("<details>") == markdown.count("</details>")
     assert markdown.count("```") % 2 == 0
     assert "### What changed in the environment" in markdown
-    assert 'pytest -m mmlu --gate-update-baselines --gate-reason "..."' in markdown
+    assert 'quantgate run -m mmlu --gate-update-baselines --gate-reason "..."' in markdown
 
 
 def test_fault_71_one_endless_name_displaces_no_other_row():

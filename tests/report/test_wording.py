@@ -83,8 +83,8 @@ def test_regression_of_perplexity():
         f"  {PAIRED}; allowed +0.0149 -> REGRESSION",
         f"  isn't chance: p = 3.1e-09 (Student's t, 64 windows); {smallest}",
         "  differs from the baseline: onnxruntime 1.30.0 -> 1.31.1     file: " + FILE,
-        '  accept: pytest -m perplexity --gate-update-baselines --gate-reason "..."',
-        f"  reproduce: pytest -m perplexity {REPRODUCE}",
+        '  accept: quantgate run -m perplexity --gate-update-baselines --gate-reason "..."',
+        f"  reproduce: quantgate run -m perplexity {REPRODUCE}",
     ]
 
 
@@ -98,8 +98,8 @@ def test_regression_of_accuracy_is_in_points():
         f"  paired delta to the baseline {interval}; allowed -1.00 -> REGRESSION",
         f"  isn't chance: p = 0.0004 (exact McNemar, 570 questions: {flips}); {smallest}",
         "  in the environment nothing differs from the baseline's     file: " + FILE,
-        '  accept: pytest -m mmlu --gate-update-baselines --gate-reason "..."',
-        f"  reproduce: pytest -m mmlu {REPRODUCE}",
+        '  accept: quantgate run -m mmlu --gate-update-baselines --gate-reason "..."',
+        f"  reproduce: quantgate run -m mmlu {REPRODUCE}",
     ]
 
 
@@ -164,16 +164,16 @@ def test_inconclusive_says_why_and_what_to_do(mark, why, way_out):
     (told_why,) = [line for line in lines if "-> INCONCLUSIVE" in line]
     assert why in told_why
     assert way_out in lines[-2]
-    assert lines[-1] == f"  reproduce: pytest -m mmlu {REPRODUCE}"
+    assert lines[-1] == f"  reproduce: quantgate run -m mmlu {REPRODUCE}"
 
 
 @pytest.mark.parametrize("case", [CASE, 'x" ; rm -rf ~ #$(date)`'])
 def test_fault_70_commands_hold_no_more_than_names(case):
     command = reproduce_command('mmlu" ; true', case)
     words = shlex.split(command)
-    assert words[:4] == ["pytest", "-m", "mmlutrue", "-k"]
-    assert len(words) == 5
-    assert set(words[4]) <= set("[]-_." + string.ascii_letters + string.digits)
+    assert words[:5] == ["quantgate", "run", "-m", "mmlutrue", "-k"]
+    assert len(words) == 6
+    assert set(words[5]) <= set("[]-_." + string.ascii_letters + string.digits)
 
 
 def test_regression_of_divergence_is_in_nats():
@@ -191,7 +191,7 @@ def test_regression_of_divergence_is_in_nats():
     )
     assert second == "  standard error 0.00210 nats (n 4,000) -> REGRESSION"
     assert "limit against the reference" in mend
-    assert last == f"  reproduce: pytest -m kl_divergence {REPRODUCE}"
+    assert last == f"  reproduce: quantgate run -m kl_divergence {REPRODUCE}"
     assert "--gate-update-baselines" not in told(decision, score)
 
 
@@ -226,7 +226,7 @@ def test_invalid_tells_why_and_offers_no_acceptance():
 
 def test_invalid_for_another_protocol_can_be_accepted():
     decision = replace(WORSE_ACCURACY, verdict=Verdict.INVALID, reason="items", anchor=None)
-    assert "accept: pytest -m mmlu" in told(decision, ACCURACY)
+    assert "accept: quantgate run -m mmlu" in told(decision, ACCURACY)
 
 
 def test_invalid_without_a_measurement():
