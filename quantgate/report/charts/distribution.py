@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _HEIGHT: Final = 270
 _TICKS: Final = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99)
+_LEAST: Final = 10.0  # the axis of nats begins about here
 _LAST: Final = 4.6  # where the largest of all is drawn, right of 99.99
 
 
@@ -100,6 +101,10 @@ def percentile_chart(spreads: Sequence[Spread], *, ident: str, title: str) -> st
                 marker=MARKERS[spread.number % SERIES],
                 markersize=3.5,
             )
+        # The very smallest would take half of the axis and matter to nobody.
+        shown = [nats for s in spreads for q, nats in s.percentiles if q >= _LEAST and nats > 0]
+        if shown:
+            axes.set_ylim(min(shown) / 2, max(shown) * 2)
         _logarithmic(axes)
         axes.set_xlim(-0.08, _LAST + 0.15)
         names = [*(f"{q:g}" for q in _TICKS), "max"]

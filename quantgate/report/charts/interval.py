@@ -31,7 +31,7 @@ def interval_chart(
         axes = figure.add_subplot()
         rule(axes, "x")
         ends = [0.0, low, high, delta, *([] if allowed is None else [allowed])]
-        room = 0.12 * (max(ends) - min(ends) or 1.0)
+        room = 0.06 * (max(ends) - min(ends) or 1.0)
         axes.set_xlim(min(ends) - room, max(ends) + room)
         axes.set_ylim(-1, 1)
         if allowed is not None:
@@ -51,7 +51,7 @@ def interval_chart(
     return draw(
         paint,
         height=_HEIGHT,
-        margins=(8, 8, 36, 18),
+        margins=(52, 52, 36, 18),
         ident=ident,
         title="The paired change and its 95 % interval",
         description=f"Change {delta:+.4g} {unit}, 95 % interval {low:+.4g} to {high:+.4g}"

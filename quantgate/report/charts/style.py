@@ -123,7 +123,8 @@ def draw(
     with mpl.rc_context(), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         mpl.rcdefaults()
-        mpl.rcParams.update({**_SETTINGS, "svg.hashsalt": ident})
+        settings: Any = {**_SETTINGS, "svg.hashsalt": ident}  # names are known to matplotlib alone
+        mpl.rcParams.update(settings)
         size = (WIDTH / _POINTS_PER_INCH, height / _POINTS_PER_INCH)
         figure = Figure(figsize=size, layout=None if margins else "constrained")
         figure.patch.set_visible(False)
@@ -137,7 +138,8 @@ def draw(
                 top=1 - top / height,
             )
         # The canvas itself, since `savefig` draws everything twice.
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+        canvas: Any = FigureCanvasSVG(figure)  # its methods have no types
+        canvas.print_svg(buffer, metadata={"Date": None})
     return tidy(buffer.getvalue(), ident=ident, title=title, description=description, names=names)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from quantgate.report.charts.style import BETTER, WORSE, draw, light, rule
 from quantgate.report.charts.svg import label
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 _ROW = 15.5
 _FRAME = 62
-_LONGEST = 30
-_LETTER = 5.7  # units, of a font of 11
+_COUNTS = "lost / won"
+_LONGEST = 28
+_LETTER = 6.5  # units, of a font of 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,11 @@ def subject_chart(changes: Sequence[Change], overall: Change, *, ident: str, tit
 
     telling = [each for each in changes if each.telling]
     widest = max(len(label(each.name, _LONGEST)) for each in (overall, *changes))
+    counted = max(len(_COUNTS), *(len(_counts(each)) for each in (overall, *changes)))
     return draw(
         paint,
         height=_FRAME + _ROW * (len(changes) + 1.65),
-        margins=(8 + _LETTER * widest, 54, 38, 24),
+        margins=(8 + _LETTER * widest, 8 + _LETTER * counted, 38, 24),
         ident=ident,
         title=title,
         description=f"Horizontal intervals of {len(changes)} subjects, the worst change on top; "
@@ -102,7 +104,15 @@ def _paint_row(axes: Axes, place: float, change: Change, *, bold: bool = False) 
 
 def _paint_counts(axes: Axes, places: Sequence[float], changes: Sequence[Change]) -> None:
     """Write at the right how many answers were lost and won."""
-    beside = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 10}
-    axes.text(1.02, -2.3, "lost / won", ha="left", color=light("soft"), **beside)
+    beside: dict[str, Any] = {
+        "transform": axes.get_yaxis_transform(),
+        "va": "center",
+        "fontsize": 10,
+    }
+    axes.text(1.02, -2.3, _COUNTS, ha="left", color=light("soft"), **beside)
     for place, change in zip(places, changes, strict=True):
-        axes.text(1.02, place, f"{change.lost} / {change.won}", ha="left", **beside)
+        axes.text(1.02, place, _counts(change), ha="left", **beside)
+
+
+def _counts(change: Change) -> str:
+    return f"{change.lost:,} / {change.won:,}"

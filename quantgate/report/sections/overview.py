@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from quantgate.marks import SUITE_MARKERS
 from quantgate.report import cells
 from quantgate.report.digest import ORDER, Judged, sentence, verdict
 from quantgate.report.numbers import change
@@ -89,8 +90,14 @@ def matrix(found: Sequence[Judged], sides: Sides) -> Matrix:
             counts[decision.verdict] += 1
         else:
             whole[decision.case_id, column] = _cell(judged)
-    columns = [name for name, _ in sorted(metrics, key=lambda key: (metrics[key], key[1], key[0]))]
-    columns = columns[:_MOST_METRICS]
+    suites = list(SUITE_MARKERS)
+
+    def place(key: tuple[str, bool]) -> tuple[int, str, bool, str]:
+        suite = metrics[key].partition(".")[0]
+        known = suites.index(suite) if suite in suites else len(suites)
+        return known, metrics[key], key[1], key[0]
+
+    columns = [name for name, _ in sorted(metrics, key=place)][:_MOST_METRICS]
     decided = {judged.decision.case_id for judged in found}
     cases = [case for case in sides.cases if case in decided]
     rows = []

@@ -40,8 +40,8 @@ class Sides:
             for case in named
             if case.get("reference")
         }
-        found = [*run.measurements, *run.decisions]
-        ids = [*map(_case_id, named), *(each.case_id for each in found)]
+        ids = [*map(_case_id, named), *(each.case_id for each in run.measurements)]
+        ids += [each.case_id for each in run.decisions]
         self.cases = tuple(dict.fromkeys(ids))
         measured = dict.fromkeys(self._references.values())
         candidates = [case for case in self.cases if case not in measured]
