@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.output import print_table, write_json
-from quantgate.baselines import BaselineStore
+from quantgate.baselines.store import BaselineStore
 from quantgate.cases import BuildRecipe, Case, Package
 from quantgate.corpora import Corpora
-from quantgate.evidence import bounds, pair
+from quantgate.gate.evidence import bounds, pair
 from quantgate.items import ChoiceItems, ItemResults, WindowItems, items_of
-from quantgate.manifest import Manifest, load_manifest
+from quantgate.manifest.manifest import Manifest, load_manifest
 from quantgate.options import RunOptions, default_cache
 from quantgate.packages.build import package_folder, prepare
 from quantgate.report.progress import Silence

@@ -7,7 +7,7 @@ from functools import cached_property
 from quantgate.corpus.mmlu import MmluCorpus, read_mmlu
 from quantgate.corpus.pins import check_pin
 from quantgate.corpus.text import TextCorpus, read_text
-from quantgate.manifest import Manifest
+from quantgate.manifest.manifest import Manifest
 from quantgate.provenance import in_ci
 from quantgate.tasks.prompts import TEMPLATES
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from quantgate.cases import Case
-from quantgate.manifest import Manifest
+from quantgate.manifest.manifest import Manifest
 from quantgate.sessions import DTYPES, TORCH
 
 DEVICES = frozenset({"cpu", "cuda"})  # providers that name a device of PyTorch, too

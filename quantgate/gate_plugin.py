@@ -14,10 +14,10 @@ from quantgate.marks import RECORDS, SUITE_MARKERS, case_of, suite_of
 from quantgate.options import given_options
 
 if TYPE_CHECKING:
-    from quantgate.baselines import BaselineStore
+    from quantgate.baselines.store import BaselineStore
     from quantgate.cases import Case
     from quantgate.engines import Engine
-    from quantgate.manifest import Manifest
+    from quantgate.manifest.manifest import Manifest
     from quantgate.options import RunOptions
     from quantgate.recorder import Recorder
 
@@ -51,7 +51,7 @@ class GatePlugin:
     @cached_property
     def baselines(self) -> BaselineStore:
         """Stored figures; UsageFault where a git ref is in force and can't be read."""
-        from quantgate.baselines import BaselineStore
+        from quantgate.baselines.store import BaselineStore
 
         return BaselineStore(self.options.baselines, git_ref=self.options.baseline_ref)
 
@@ -86,7 +86,7 @@ class GatePlugin:
 
     def pytest_report_header(self) -> list[str]:
         """Print the configuration in force."""
-        from quantgate.manifest import describe
+        from quantgate.manifest.manifest import describe
         from quantgate.report.escape import plain
 
         folders = f"cache: {self.options.cache}, baselines: {self.options.baselines}"
@@ -167,7 +167,7 @@ class GatePlugin:
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         """Make the case that a worker of pytest-xdist died on INVALID: it must not be missing."""
-        from quantgate.gate import decide_fault
+        from quantgate.gate.decision import decide_fault
         from quantgate.records import to_record
 
         cases = (*self.cases, *(engine.case for engine in self.engines))

@@ -11,19 +11,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from quantgate import measurements
-from quantgate.baselines import BaselineStore
+from quantgate.baselines.store import BaselineStore
 from quantgate.cases import Case
 from quantgate.corpora import Corpora
 from quantgate.engines import engines
 from quantgate.evaluate import Evaluator
-from quantgate.manifest import Manifest
+from quantgate.manifest.manifest import Manifest
 from quantgate.measurements import Pair
 from quantgate.packages.tokenizer import require_same_ids
 from quantgate.parity import PROBE
 from quantgate.protocols import Protocols
 from quantgate.results import Measurement
-from quantgate.staging import AnyTask, Staging
-from quantgate.stopping import SequentialRuns
+from quantgate.sequential.staging import AnyTask, Staging
+from quantgate.sequential.stopping import SequentialRuns
 from quantgate.suites import AGREEMENT, KL_DIVERGENCE, MMLU, PERPLEXITY, task_names
 from quantgate.tasks.rolling import ROLLING
 from quantgate.tasks.staged import StagedTask, StageTask

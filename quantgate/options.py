@@ -13,7 +13,7 @@ from quantgate.provenance import in_ci
 if TYPE_CHECKING:
     import pytest
 
-    from quantgate.manifest import Manifest
+    from quantgate.manifest.manifest import Manifest
 
 MANIFEST_NAME = "quantgate.toml"
 CACHE_VARIABLE = "QUANTGATE_CACHE_DIR"
@@ -224,7 +224,7 @@ def read_manifest(config: pytest.Config) -> Manifest | None:
     path = manifest_path(config)
     if path is None:
         return None
-    from quantgate.manifest import Overrides, apply_overrides, load_manifest
+    from quantgate.manifest.manifest import Overrides, apply_overrides, load_manifest
 
     option = config.getoption
     return apply_overrides(

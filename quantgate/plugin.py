@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from quantgate.comparison_plugin import add_comparison, expect_first_run
+from quantgate.comparing.plugin import add_comparison, expect_first_run
 from quantgate.errors import UsageFault
 from quantgate.gate_plugin import GATE, GatePlugin
 from quantgate.marks import OTHER_MARKERS, SUITE_MARKERS, suite_of

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Collection
 from pathlib import Path
 
-from quantgate.baselines import BaselineStore
+from quantgate.baselines.store import BaselineStore
 from quantgate.cases import Case
 from quantgate.corpora import Corpora
 from quantgate.errors import InvalidMeasurement, UsageFault

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from quantgate.corpora import Corpora
-from quantgate.manifest import Manifest
+from quantgate.manifest.manifest import Manifest
 from quantgate.suites import AGREEMENT, MMLU, PERPLEXITY
 from quantgate.tasks.agreement import AgreementTask, probe_questions
 from quantgate.tasks.base import Task

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quantgate.baselines import BaselineStore
+from quantgate.baselines.store import BaselineStore
 from quantgate.errors import GateError
 from quantgate.journal import Journal
 from quantgate.records import from_record
@@ -20,7 +20,7 @@ from quantgate.suites import METRICS, task_names
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from quantgate.manifest import Manifest
+    from quantgate.manifest.manifest import Manifest
     from quantgate.options import RunOptions
 
 RESULTS_NAME = "results.json"

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from quantgate import provenance
-from quantgate.baseline_schema import TaskBaseline
-from quantgate.baselines import BaselineStore
+from quantgate.baselines.schema import TaskBaseline
+from quantgate.baselines.store import BaselineStore
 from quantgate.canary import EXPLAINED, EXPLAINED_ELSE
 from quantgate.cases import Case
 from quantgate.corpora import Corpora
@@ -16,9 +16,9 @@ from quantgate.evaluate import Evaluator, Listener
 from quantgate.execution.bounds import Bounds
 from quantgate.execution.journal import BatchJournal
 from quantgate.execution.turns import Turns
-from quantgate.gate import decide, decide_fault
+from quantgate.gate.decision import decide, decide_fault
 from quantgate.items import ItemResults
-from quantgate.manifest import Manifest
+from quantgate.manifest.manifest import Manifest
 from quantgate.measure import Measurer
 from quantgate.options import RunOptions
 from quantgate.report.wording import word

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from quantgate.errors import UsageFault
-from quantgate.manifest import Manifest
+from quantgate.manifest.manifest import Manifest
 from quantgate.tasks import rolling_scores
 from quantgate.tasks.rolling import ROLLING
 from quantgate.tasks.text_scores import PERCENTILES

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from quantgate.baselines import BaselineStore
+from quantgate.baselines.store import BaselineStore
 from quantgate.cases import Case, Package
 from quantgate.results import Comparability, Direction, Limits, Measurement, Score, Tolerance
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantgate.baseline_entry import make_entry
+from quantgate.baselines.entry import make_entry
 from quantgate.cases import Case, Package
 from quantgate.errors import InvalidMeasurement
 from quantgate.execution.journal import RunJournal
-from quantgate.gate import decide
+from quantgate.gate.decision import decide
 from quantgate.results import (
     Comparability,
     Direction,

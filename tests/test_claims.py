@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from quantgate.claims import BASELINE, REFERENCE, Claim, claims_of, settle
 from quantgate.items import ChoiceItems, WindowItems
 from quantgate.results import Direction, Limits, Tolerance
-from quantgate.sequential import BEYOND, OPEN, WITHIN, Limit
+from quantgate.sequential.betting import BEYOND, OPEN, WITHIN, Limit
+from quantgate.sequential.claims import BASELINE, REFERENCE, Claim, claims_of, settle
 from tests.paired_items import REFERENCE as OTHER
 from tests.paired_items import answered, divergence, questions, text
 from tests.test_gate import stored

@@ -17,14 +17,16 @@ import pytest
 import scipy.stats
 from rich.console import Console
 
-from quantgate.baseline_items import SUFFIX, describe, pack
-from quantgate.baseline_schema import CaseBaseline, TaskBaseline
-from quantgate.baseline_sets import BaselineSet, baselines_at, baselines_in, commits_of
-from quantgate.compare_sources import Places, find_side
-from quantgate.comparing import compare
-from quantgate.comparison import Outcome
+from quantgate.baselines.items import SUFFIX, describe, pack
+from quantgate.baselines.schema import CaseBaseline, TaskBaseline
+from quantgate.baselines.sets import BaselineSet, baselines_at, baselines_in, commits_of
+from quantgate.comparing.compare import compare
+from quantgate.comparing.comparison import Outcome
+from quantgate.comparing.history import Moment, moments_of_baselines, moments_of_runs, trace
+from quantgate.comparing.saved_runs import save_run
+from quantgate.comparing.sides import side_of_baselines, side_of_run
+from quantgate.comparing.sources import Places, find_side
 from quantgate.errors import UsageFault
-from quantgate.history import Moment, moments_of_baselines, moments_of_runs, trace
 from quantgate.items import items_of
 from quantgate.report import compare_markdown, compare_table, tables_page
 from quantgate.report.charts.history import history_chart, standalone
@@ -39,8 +41,6 @@ from quantgate.results import (
     Verdict,
 )
 from quantgate.run_file import RunFile, parse_run
-from quantgate.saved_runs import save_run
-from quantgate.sides import side_of_baselines, side_of_run
 from tests.test_saved_runs import COMMIT, NOON
 
 CASE = "tiny-int4-ort-cpu"

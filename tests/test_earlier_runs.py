@@ -11,12 +11,12 @@ import sys
 
 import pytest
 
-from quantgate.after_run import after_run
 from quantgate.cli import main
-from quantgate.comparison_plugin import Wishes
+from quantgate.comparing.after_run import after_run
+from quantgate.comparing.plugin import Wishes
+from quantgate.comparing.saved_runs import save_run
+from quantgate.comparing.sides import direction_of
 from quantgate.results import Direction
-from quantgate.saved_runs import save_run
-from quantgate.sides import direction_of
 from tests.command_line import Workspace
 from tests.tiny_models import Tiny, write_package
 

@@ -3,7 +3,7 @@
 import pytest
 
 from quantgate.engines import engines
-from quantgate.manifest import Manifest, load_manifest
+from quantgate.manifest.manifest import Manifest, load_manifest
 
 HEAD = "schema_version = 1\n"
 MODEL = '[[models]]\nname = "tiny"\n'

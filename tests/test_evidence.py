@@ -8,9 +8,9 @@ import pytest
 from scipy import stats as scipy_stats
 
 from quantgate import stats
-from quantgate.evidence import adjusted_p_value, bounds, harm, pair, unchanged
+from quantgate.gate.evidence import adjusted_p_value, bounds, harm, pair, unchanged
+from quantgate.gate.pairing import figure, ideal, mismatch, restrict
 from quantgate.items import NOT_ASKED, ChoiceItems, WindowItems, items_of
-from quantgate.pairing import figure, ideal, mismatch, restrict
 from quantgate.results import Direction
 from tests.paired_items import answered, divergence, questions, text
 

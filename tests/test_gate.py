@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from quantgate.baseline_schema import TaskBaseline
+from quantgate.baselines.schema import TaskBaseline
 from quantgate.errors import InvalidMeasurement
-from quantgate.gate import TOO_GOOD, decide, decide_fault
+from quantgate.gate.decision import TOO_GOOD, decide, decide_fault
 from quantgate.results import (
     Comparability,
     Direction,

@@ -11,7 +11,7 @@ import yaml
 
 from quantgate.cli import main
 from quantgate.corpora import Corpora
-from quantgate.manifest import load_manifest
+from quantgate.manifest.manifest import load_manifest
 from tests.github.repository import Repository
 from tests.github.test_changed import touched
 from tests.tiny_models import Tiny, write_package

@@ -9,11 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantgate.baseline_schema import ToleranceEntry
+from quantgate.baselines.schema import ToleranceEntry
 from quantgate.cases import BuildRecipe, Package
 from quantgate.errors import UsageFault
-from quantgate.manifest import Manifest, Overrides, apply_overrides, describe, load_manifest
-from quantgate.manifest_lines import locate
+from quantgate.manifest.lines import locate
+from quantgate.manifest.manifest import (
+    Manifest,
+    Overrides,
+    apply_overrides,
+    describe,
+    load_manifest,
+)
 from quantgate.results import Limits, Tolerance
 from quantgate.suites import require_known_metrics, task_names
 
@@ -371,7 +377,7 @@ def test_fault_75_non_ascii_paths_under_an_ascii_locale(tmp_path):
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from quantgate.manifest import load_manifest\n"
+        "from quantgate.manifest.manifest import load_manifest\n"
         "m = load_manifest(Path(sys.argv[1]))\n"
         "sys.stdout.buffer.write(str(m.base / m.data.text).encode('utf-8', 'surrogateescape'))\n"
     )

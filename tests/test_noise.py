@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from quantgate.corpora import Corpora
-from quantgate.manifest import Manifest, load_manifest
+from quantgate.manifest.manifest import Manifest, load_manifest
 from quantgate.measure import Measurer, with_noise
 from quantgate.results import Comparability, Direction, Measurement, Score
 from tests.running import evaluator_in

@@ -9,10 +9,10 @@ import math
 
 import pytest
 
-from quantgate.gate import BETTER_THAN_REFERENCE, NOISE, TOO_GOOD, decide
+from quantgate.gate.decision import BETTER_THAN_REFERENCE, NOISE, TOO_GOOD, decide
+from quantgate.gate.rulings import MANY, NO_ITEMS, UNDETECTABLE
 from quantgate.items import items_of
 from quantgate.results import Limits, Tolerance, Verdict
-from quantgate.rulings import MANY, NO_ITEMS, UNDETECTABLE
 from tests.paired_items import COMPARABILITY, REFERENCE, answered, divergence, questions, text
 from tests.test_gate import stored
 

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 import pytest
 from pytest_benchmark.storage.file import FileStorage
 
-from quantgate import saved_runs
-from quantgate.comparison_plugin import ComparisonPlugin, Wishes, read_wishes
+from quantgate.comparing import saved_runs
+from quantgate.comparing.plugin import ComparisonPlugin, Wishes, read_wishes
+from quantgate.comparing.saved_runs import as_name, pick, require_name, save_run
+from quantgate.comparing.saved_runs import saved_runs as list_runs
 from quantgate.errors import UsageFault
-from quantgate.saved_runs import as_name, pick, require_name, save_run
-from quantgate.saved_runs import saved_runs as list_runs
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NOON = datetime(2026, 3, 4, 12, 5, 6, tzinfo=UTC)

@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pytest
 
-from quantgate.gate import decide
+from quantgate.gate.decision import decide
 from quantgate.results import Limits, Tolerance, Verdict
-from quantgate.sequential import (
+from quantgate.sequential.betting import (
     BETS,
     BEYOND,
     FARTHEST,
@@ -25,7 +25,7 @@ from quantgate.sequential import (
     log_capital,
     log_window_capital,
 )
-from quantgate.strata import GROWTH, draw_blocks, stage_ends, stratified_blocks
+from quantgate.sequential.strata import GROWTH, draw_blocks, stage_ends, stratified_blocks
 from tests.paired_items import REFERENCE, answered, questions
 
 SUBJECTS = [f"subject {number}" for number in range(57) for _ in range(20 + 9 * number)]

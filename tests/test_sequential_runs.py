@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantgate.baselines import BaselineStore
+from quantgate.baselines.store import BaselineStore
 from quantgate.corpora import Corpora
 from quantgate.errors import InvalidMeasurement
 from quantgate.items import NOT_ASKED, items_of
-from quantgate.manifest import load_manifest
+from quantgate.manifest.manifest import load_manifest
 from quantgate.options import RunOptions
 from quantgate.results import Verdict
 from quantgate.session import GateSession

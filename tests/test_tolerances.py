@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantgate.gate.tolerances import allowance, exact, paired_allowance, rounded
 from quantgate.results import Direction, Tolerance
-from quantgate.tolerances import allowance, exact, paired_allowance, rounded
 
 HIGHER, LOWER = Direction.HIGHER, Direction.LOWER
 

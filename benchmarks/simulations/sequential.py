@@ -20,7 +20,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgate.sequential import (
+from quantgate.sequential.betting import (
     BEYOND,
     FEWEST_ANSWERS,
     FEWEST_WINDOWS,
@@ -33,7 +33,7 @@ from quantgate.sequential import (
     judge_answers,
     judge_windows,
 )
-from quantgate.strata import draw_blocks, stage_ends
+from quantgate.sequential.strata import draw_blocks, stage_ends
 
 Vector = NDArray[np.float64]
 VERDICTS = {WITHIN: "PASS", OPEN: "INCONCLUSIVE", BEYOND: "REGRESSION"}

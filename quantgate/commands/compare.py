@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from quantgate.saved_runs import RUNS_FOLDER
+from quantgate.comparing.saved_runs import RUNS_FOLDER
 
 BASELINES = Path("baselines")
 
@@ -62,8 +62,8 @@ def act(options: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
-    from quantgate.compare_sources import Places, find_side
-    from quantgate.comparing import compare
+    from quantgate.comparing.compare import compare
+    from quantgate.comparing.sources import Places, find_side
     from quantgate.report import compare_markdown, tables_page
     from quantgate.report.compare_table import print_comparison
     from quantgate.report.console import wide_enough

@@ -12,7 +12,7 @@ from quantgate.errors import GateError
 
 if TYPE_CHECKING:
     from quantgate.doctor.findings import Finding
-    from quantgate.manifest import Manifest
+    from quantgate.manifest.manifest import Manifest
 
 MANIFEST = Path("quantgate.toml")
 
@@ -85,7 +85,7 @@ def _manifest(given: Path | None) -> Manifest | None:
     Raises:
         UsageFault: it can't be used.
     """
-    from quantgate.manifest import load_manifest
+    from quantgate.manifest.manifest import load_manifest
     from quantgate.suites import require_known_metrics
 
     path = given or MANIFEST

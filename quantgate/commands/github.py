@@ -44,7 +44,7 @@ def changed(options: argparse.Namespace) -> int:
     from quantgate.github.changed import select
     from quantgate.github.outputs import workflow_command
     from quantgate.github.settings import changed_settings
-    from quantgate.manifest import load_manifest
+    from quantgate.manifest.manifest import load_manifest
     from quantgate.report.escape import plain
 
     manifest = load_manifest(options.manifest)

@@ -52,7 +52,7 @@ def act(options: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
-    from quantgate import history
+    from quantgate.comparing import history
     from quantgate.report import tables_page
     from quantgate.report.charts.history import history_chart, standalone
     from quantgate.report.console import wide_enough

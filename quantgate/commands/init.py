@@ -93,7 +93,7 @@ def _data(options: argparse.Namespace, into: Path) -> Data:
     """
     from quantgate.corpus.mmlu import read_mmlu
     from quantgate.corpus.text import read_text
-    from quantgate.manifest_tables import EMBEDDED
+    from quantgate.manifest.tables import EMBEDDED
     from quantgate.scaffold.texts import Data
 
     mmlu, text = (_location(place, into) for place in (options.mmlu, options.text))
@@ -107,7 +107,7 @@ def _data(options: argparse.Namespace, into: Path) -> Data:
 
 def _location(given: str, into: Path) -> str:
     from quantgate.corpus.hub import PREFIX
-    from quantgate.manifest_tables import EMBEDDED
+    from quantgate.manifest.tables import EMBEDDED
     from quantgate.scaffold.texts import relative
 
     named = given == EMBEDDED or given.startswith(PREFIX)

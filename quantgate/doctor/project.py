@@ -6,14 +6,14 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from quantgate.baselines import BaselineStore
+from quantgate.baselines.store import BaselineStore
 from quantgate.cases import Case, Package
 from quantgate.corpora import Corpora
 from quantgate.doctor.findings import Finding, Level, failed
 from quantgate.errors import GateError
 from quantgate.git import run_git
-from quantgate.manifest import Manifest
-from quantgate.manifest_tables import EMBEDDED
+from quantgate.manifest.manifest import Manifest
+from quantgate.manifest.tables import EMBEDDED
 from quantgate.packages.build import package_folder, source_files, source_folder
 from quantgate.packages.package import open_package
 from quantgate.sessions import TORCH

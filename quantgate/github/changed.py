@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from quantgate.corpus.hub import PREFIX as HUB
 from quantgate.git import run_git
-from quantgate.manifest_tables import EMBEDDED
+from quantgate.manifest.tables import EMBEDDED
 
 if TYPE_CHECKING:
     from quantgate.cases import Case, Package
-    from quantgate.manifest import Manifest
+    from quantgate.manifest.manifest import Manifest
 
 WORKFLOWS = ".github"
 BASELINES = "baselines"
@@ -62,7 +62,7 @@ def select(manifest: Manifest, base: str | None, watched: Iterable[Path] = ()) -
     Raises:
         UsageFault: `baseline-git`, where the merge base can't be had.
     """
-    from quantgate.baseline_git import GitBase
+    from quantgate.baselines.merge_base import GitBase
 
     cases = manifest.cases()
     groups = tuple(dict.fromkeys(case.group for case in cases))

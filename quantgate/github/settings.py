@@ -25,7 +25,7 @@ def changed_settings(manifest: Path, base: str) -> list[str]:
         UsageFault: `baseline-git`, where the merge base can't be had.
         OSError or tomllib.TOMLDecodeError: the manifest can't be read.
     """
-    from quantgate.baseline_git import GitBase
+    from quantgate.baselines.merge_base import GitBase
 
     before = GitBase(manifest.parent, base).show(PurePosixPath(manifest.name), LARGEST_BYTES)
     if before is None:

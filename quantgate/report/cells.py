@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from quantgate.gate.tolerances import SHARES, THREE_STATE
+from quantgate.gate.tolerances import SIGNIFICANT as SIGNIFICANT_DROP
 from quantgate.report.digest import Judged
 from quantgate.report.noise_words import SIGNIFICANT
 from quantgate.report.numbers import FRACTION, change, digits_for, figure, number, percent
 from quantgate.results import Evidence, Tolerance, Verdict
-from quantgate.tolerances import SHARES, THREE_STATE
-from quantgate.tolerances import SIGNIFICANT as SIGNIFICANT_DROP
 
 NOISE_LEVEL: Final = SIGNIFICANT
 _MISSING = "-"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from quantgate.comparison import Comparison
+from quantgate.comparing.comparison import Comparison
 from quantgate.report.compare_table import HEADINGS, cells, remarks
 from quantgate.report.escape import markdown_cell, markdown_code, markdown_text
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from quantgate.comparison import Comparison, Outcome, Row
-from quantgate.evidence import unchanged
+from quantgate.comparing.comparison import Comparison, Outcome, Row
+from quantgate.gate.evidence import unchanged
 from quantgate.report.escape import ascii_only, plain
 from quantgate.report.numbers import FRACTION, change, digits_for, figure, percent
 from quantgate.results import Evidence

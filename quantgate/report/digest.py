@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from quantgate.cases import SLUG
-from quantgate.findings import DRIFT
+from quantgate.gate.findings import DRIFT
 from quantgate.marks import SUITE_MARKERS
 from quantgate.report import wording
 from quantgate.results import Decision, Direction, Score, Verdict

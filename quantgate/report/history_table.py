@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from quantgate.history import History, Series
+from quantgate.comparing.history import History, Series
 from quantgate.report.compare_table import NONE, metric_title
 from quantgate.report.escape import ascii_only, plain
 from quantgate.report.numbers import change, digits_for, figure, percent

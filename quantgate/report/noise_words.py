@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from quantgate.gate.scales import cluster_noun
 from quantgate.report.numbers import FRACTION, change, digits_for, percent
 from quantgate.results import Decision, Direction, Evidence, Score
-from quantgate.scales import cluster_noun
 
 SIGNIFICANT = 0.05
 _SMALLEST = 1e-12  # p-values below it are told as being below

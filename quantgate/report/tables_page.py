@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from quantgate import __version__
-from quantgate.comparison import Comparison, Outcome, Row
-from quantgate.history import History
+from quantgate.comparing.comparison import Comparison, Outcome, Row
+from quantgate.comparing.history import History
 from quantgate.report import compare_table, history_table
 from quantgate.report.charts.history import history_chart
 from quantgate.report.charts.style import COLOURS, SERIES

@@ -6,10 +6,10 @@ import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from quantgate.gate.tolerances import RATIO, RELATIVE, SIGNIFICANT, THREE_STATE
 from quantgate.report.escape import ascii_only, plain
 from quantgate.report.numbers import FRACTION, change, figure, percent
 from quantgate.results import Decision, Measurement, Tolerance, Verdict
-from quantgate.tolerances import RATIO, RELATIVE, SIGNIFICANT, THREE_STATE
 
 if TYPE_CHECKING:
     from rich.console import Console

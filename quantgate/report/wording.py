@@ -17,14 +17,14 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Final
 
-from quantgate.findings import DRIFT
-from quantgate.gate import NOISE
+from quantgate.gate.decision import NOISE
+from quantgate.gate.findings import DRIFT
+from quantgate.gate.rulings import MANY, UNDETECTABLE
+from quantgate.gate.tolerances import SHARES, SIGNIFICANT, THREE_STATE
 from quantgate.report.escape import plain
 from quantgate.report.noise_words import evidence_lines
 from quantgate.report.numbers import FRACTION, change, digits_for, figure, percent
 from quantgate.results import Decision, Direction, Measurement, Score, Tolerance, Verdict
-from quantgate.rulings import MANY, UNDETECTABLE
-from quantgate.tolerances import SHARES, SIGNIFICANT, THREE_STATE
 
 _AT_RISK: Final = "PASS (at risk)"
 _NO_WORD = re.compile(r"[^A-Za-z0-9_.\-]")  # nothing that a shell would read as more than a word

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantgate.manifest_tables import EMBEDDED
+from quantgate.manifest.tables import EMBEDDED
 from quantgate.scaffold.found import Found, Model
 
 TEMPLATES = Path(__file__).parents[1] / "templates"

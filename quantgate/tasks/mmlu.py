@@ -20,7 +20,7 @@ from quantgate.corpus.mmlu import MmluCorpus
 from quantgate.metrics.choice import Decisions, decide_by_loglikelihood, decide_by_text
 from quantgate.packages.tokenizer import Tokenizer
 from quantgate.requests import Loglikelihood
-from quantgate.sequential import FEWEST_ANSWERS, FIRST_ANSWERS
+from quantgate.sequential.betting import FEWEST_ANSWERS, FIRST_ANSWERS
 from quantgate.tasks.base import Ask
 from quantgate.tasks.mmlu_items import GREEDY, MmluItem, MmluItems, MmluOptions, make_items
 from quantgate.tasks.staged import StagedTask

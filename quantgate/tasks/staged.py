@@ -2,7 +2,7 @@
 
 A stage is a task of its own: it is planned, kept, journalled and resumed like any other, and what
 was asked in one is never asked again. The order of the items, and where stages end, depend on the
-strata of the items alone (`quantgate.strata`).
+strata of the items alone (`quantgate.sequential.strata`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgate.packages.tokenizer import Tokenizer
-from quantgate.strata import stage_ends, stratified_blocks
+from quantgate.sequential.strata import stage_ends, stratified_blocks
 from quantgate.tasks.base import Ask, ItemsT, SamplesT, Task
 
 Indices = NDArray[np.int64]

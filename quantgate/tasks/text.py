@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from quantgate.corpus.text import TextCorpus
 from quantgate.packages.tokenizer import Tokenizer
-from quantgate.sequential import FEWEST_WINDOWS, FIRST_WINDOWS
+from quantgate.sequential.betting import FEWEST_WINDOWS, FIRST_WINDOWS
 from quantgate.tasks.base import Ask
 from quantgate.tasks.staged import StagedTask
 from quantgate.tasks.text_pass import TextItems, TextSamples, merge_samples, read_answers

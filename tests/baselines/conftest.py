@@ -7,7 +7,7 @@ import json
 import pytest
 
 from quantgate import provenance
-from quantgate.baselines import BaselineStore
+from quantgate.baselines.store import BaselineStore
 from tests.storing import CASE, measure, update
 
 

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from quantgate.baselines import compare_comparability
+from quantgate.baselines.store import compare_comparability
 from quantgate.results import Comparability
 from tests.storing import COMPARABILITY
 

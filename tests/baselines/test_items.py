@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from quantgate import baseline_items, storage
-from quantgate.baseline_items import describe, pack, unpack
+from quantgate import storage
+from quantgate.baselines import items as baseline_items
+from quantgate.baselines.items import describe, pack, unpack
 from quantgate.errors import InvalidMeasurement, UsageFault
 from quantgate.items import ChoiceItems, WindowItems, items_of
 from tests.storing import CASE, answers, divergences, limits, measure, update, windows

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from quantgate import storage
-from quantgate.baselines import BaselineStore
+from quantgate.baselines.store import BaselineStore
 from quantgate.cases import Case, Package
 from quantgate.errors import UsageFault
 from quantgate.results import Limits, Tolerance

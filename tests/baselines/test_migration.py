@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from quantgate.baseline_schema import MIGRATIONS, SCHEMA_VERSION, parse
+from quantgate.baselines.schema import MIGRATIONS, SCHEMA_VERSION, parse
 from quantgate.errors import UsageFault
 from quantgate.results import Tolerance
 from tests.storing import CASE, answers, limits, measure, update

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from quantgate import baseline_schema
-from quantgate.baseline_entry import serialize
+from quantgate.baselines import schema as baseline_schema
+from quantgate.baselines.entry import serialize
 from quantgate.errors import UsageFault
 from quantgate.results import Tolerance
 from tests.storing import CASE, measure, update

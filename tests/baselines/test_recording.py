@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from quantgate.baselines import BaselineStore
+from quantgate.baselines.store import BaselineStore
 from quantgate.cases import Case
 from quantgate.options import RunOptions
 from quantgate.recorder import Recorder

@@ -7,7 +7,7 @@ import pytest
 from quantgate.errors import UsageFault
 from quantgate.github.changed import select
 from quantgate.github.settings import MOST_LINES, changed_settings
-from quantgate.manifest import load_manifest
+from quantgate.manifest.manifest import load_manifest
 from tests.github.repository import Repository
 
 TWO_MODELS = """

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from quantgate.evidence import pair
-from quantgate.findings import DRIFT
+from quantgate.gate.evidence import pair
+from quantgate.gate.findings import DRIFT
 from quantgate.items import items_of
 from quantgate.results import (
     Comparability,

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from quantgate.gate import NOISE
+from quantgate.gate.decision import NOISE
+from quantgate.gate.rulings import MANY, UNDETECTABLE
 from quantgate.report.wording import accept_command, reproduce_command, word
 from quantgate.results import (
     Comparability,
@@ -18,7 +19,6 @@ from quantgate.results import (
     Tolerance,
     Verdict,
 )
-from quantgate.rulings import MANY, UNDETECTABLE
 
 CASE = "tiny-int4-ort-cpu"
 PAIRED = "paired delta to the baseline +0.0308 nats/token, 95 % CI +0.0226..+0.0390"

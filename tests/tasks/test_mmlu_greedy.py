@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from quantgate.corpora import Corpora
 from quantgate.errors import UsageFault
-from quantgate.manifest import load_manifest
+from quantgate.manifest.manifest import load_manifest
 from quantgate.measure import Measurer
 from quantgate.packages.tokenizer import load_tokenizer
 from quantgate.results import Measurement

@@ -13,7 +13,7 @@ from quantgate import stats
 from quantgate.corpora import Corpora
 from quantgate.corpus.text import read_text
 from quantgate.errors import InvalidMeasurement
-from quantgate.manifest import load_manifest
+from quantgate.manifest.manifest import load_manifest
 from quantgate.measure import Measurer
 from quantgate.packages.tokenizer import load_tokenizer
 from quantgate.results import Measurement

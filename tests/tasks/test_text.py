@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from quantgate import stats
 from quantgate.corpora import Corpora
 from quantgate.errors import InvalidMeasurement
-from quantgate.manifest import load_manifest
+from quantgate.manifest.manifest import load_manifest
 from quantgate.measure import Measurer
 from quantgate.results import Measurement
 from quantgate.suites import KL_DIVERGENCE

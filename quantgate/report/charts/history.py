@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from quantgate.history import History, Point, Series
+from quantgate.comparing.history import History, Point, Series
 from quantgate.report.charts.style import DASHES, MARKERS, SERIES, draw, light, rule, series_name
 from quantgate.report.charts.svg import label
 from quantgate.report.compare_table import metric_title

@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgate.evidence import pair
+from quantgate.gate.evidence import pair
+from quantgate.gate.pairing import mismatch
 from quantgate.items import WindowItems, items_of
-from quantgate.pairing import mismatch
 from quantgate.report.charts.windows import MOST, Along, windows_chart
 from quantgate.report.numbers import digits_for
 from quantgate.report.sections.parts import Key, Numbering, Plot, Table, attempt, chunks, table

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgate import stats
-from quantgate.evidence import pair
+from quantgate.gate.evidence import pair
+from quantgate.gate.pairing import figure, labels, mismatch, restrict
 from quantgate.items import ChoiceItems, items_of
-from quantgate.pairing import figure, labels, mismatch, restrict
 from quantgate.report.charts.subjects import Change, subject_chart
 from quantgate.report.numbers import FRACTION
 from quantgate.report.sections.parts import Numbering, Plot, Table, attempt, table

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from quantgate.findings import DRIFT
+from quantgate.gate.findings import DRIFT
 from quantgate.report import cells
 from quantgate.report.charts.interval import interval_chart
 from quantgate.report.digest import Judged, accept_commands, reproduce_command

@@ -1,0 +1,1 @@
+"""From a measurement, its policy and what it is held against to a verdict."""

@@ -1,0 +1,1 @@
+"""`quantgate.toml`: its tables, its reading, and what the command line changes."""

@@ -1,0 +1,1 @@
+"""Asking in stages, and stopping once the verdicts are settled."""
