@@ -88,7 +88,10 @@ class Recorder:
         store = BaselineStore(self._options.baselines)
         update = Update()
         for case in self._manifest.cases():
+            decided = {each.task for each in self.decisions if each.case_id == case.id}
             own = [each for each in self.measurements if each.case_id == case.id]
+            if case.is_reference:  # it may have been measured for its candidates alone
+                own = [each for each in own if each.task in decided]
             doubts = {each.task: doubt for each in own if (doubt := self._doubt(each))}
             update.left_out += [f"{case.id} {task}: {doubt}" for task, doubt in doubts.items()]
             try:

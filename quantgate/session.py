@@ -101,12 +101,20 @@ class GateSession:
             metric,
             limits=self._limits(case, measurement, metric),
             baseline=baseline,
-            reference=self._reference(case, measurement),
+            reference=self.reference(case, measurement),
             kept=kept,
             degenerate=self.manifest.tasks.mmlu.degenerate,
             provenance=self.provenance,
             strict_env=self.options.strict_env,
         )
+
+    def reference(self, case: Case, measurement: Measurement) -> Measurement | None:
+        """What `measurement` is held against beside its baseline; a reference is its own."""
+        if measurement.task == AGREEMENT:  # the other engine is in the figures already
+            return None
+        if case.is_reference:
+            return measurement
+        return self._measurer.reference(case, measurement.task)
 
     def gated(self, case: Case, measurement: Measurement) -> list[str]:
         """The metrics of `measurement` that a policy limits here; its first where none does."""
@@ -153,10 +161,3 @@ class GateSession:
             entry = None if stored is None else stored.tasks.get(task)
             self._read[case.id, task] = entry, self.baselines.items(case, task)
         return self._read[case.id, task]
-
-    def _reference(self, case: Case, measurement: Measurement) -> Measurement | None:
-        if measurement.task == AGREEMENT:  # the other engine is in the figures already
-            return None
-        if case.is_reference:
-            return measurement
-        return self._measurer.reference(case, measurement.task)
