@@ -68,7 +68,7 @@ def main() -> None:
     """Count alarms, print both tables."""
     options = _options()
     false = _false_alarms(options)
-    print(f"unchanged candidate, {options.repeats} repeats")
+    print(f"unchanged candidate, {options.repeats} repeats; ways: different plans and threads")
     print_table(false)
     true = _true_alarms(options)
     print(f"\ndamaged candidates, {options.draws} runs drawn for each row")
@@ -102,11 +102,14 @@ def _false_alarms(options: argparse.Namespace) -> list[dict[str, Any]]:
     case = next(each for each in manifest.cases() if each.variant == "int4")
     verdicts: dict[tuple[str, str], Counter[str]] = {}
     moved: dict[tuple[str, str], float] = {}
+    ways: dict[str, set[tuple[str, int]]] = {}
     with closing(_session(manifest, options)) as gate:
         usual = {task: gate.measure(case, task) for task in TASKS}
         for number in range(1, options.repeats + 1):
             for task, first in usual.items():
                 found = gate.measure(replace(case, repeat=number), task)
+                threads = int(found.identity["threads"])
+                ways.setdefault(task, set()).add((found.comparability.plan, threads))
                 # Another plan is what is tried here; everything else must be comparable.
                 plan = first.comparability.plan
                 found = replace(found, comparability=replace(found.comparability, plan=plan))
@@ -119,6 +122,7 @@ def _false_alarms(options: argparse.Namespace) -> list[dict[str, Any]]:
     return [
         {
             "figure": f"{task} {metric}",
+            "ways": len(ways[task]),
             "decisions": sum(counts.values()),
             **{verdict.value: counts[verdict] for verdict in Verdict},
             "largest change": moved[task, metric],

@@ -84,7 +84,7 @@ class Measurer:
             InvalidMeasurement: or UsageFault, whatever made it meaningless.
             KeyError: no suite measures `task`.
         """
-        key = (case.id, task)
+        key = (case.session_key, task)
         if key not in self._measured:
             first = self._once(case, task)
             repeats = range(1, self._repeats + 1) if task != AGREEMENT else ()
