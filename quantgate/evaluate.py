@@ -14,10 +14,11 @@ from quantgate.asking import Asking
 from quantgate.cases import Case
 from quantgate.errors import GateError, InvalidMeasurement
 from quantgate.execution.turns import Turns
+from quantgate.generations import PLAN, Generating
 from quantgate.packages.tokenizer import Tokenizer, require_same_ids
 from quantgate.parity import require_parity
 from quantgate.rounds import Asker, Listener
-from quantgate.tasks.base import Items, ItemsT, Run, SamplesT, Task
+from quantgate.tasks.base import BaseTask, GenerativeTask, Items, ItemsT, Run, SamplesT, Task
 from quantgate.tasks.staged import StageTask
 
 __all__ = ["Evaluator", "Listener"]
@@ -37,9 +38,9 @@ class Evaluator:
         self._turns = turns
         self._results: dict[tuple[str, str], Run[Any, Any] | GateError] = {}
         self._items: dict[tuple[str, str, int], Any] = {}
-        self._selected: dict[str, list[tuple[Case, Task[Any, Any]]]] = {}
+        self._selected: dict[str, list[tuple[Case, BaseTask[Any, Any]]]] = {}
 
-    def select(self, pairs: Iterable[tuple[Case, Task[Any, Any]]]) -> None:
+    def select(self, pairs: Iterable[tuple[Case, BaseTask[Any, Any]]]) -> None:
         """Say what the run will ask for, so that a model loads once for all of it."""
         for case, task in pairs:
             chosen = self._selected.setdefault(case.id, [])
@@ -64,7 +65,7 @@ class Evaluator:
         theirs = runtime_ids(self._sessions.folder(case), texts)
         require_parity(tokenizer, tokenizer.encode(texts), theirs, runtime="ORT-GenAI")
 
-    def run(self, case: Case, task: Task[ItemsT, SamplesT]) -> Run[ItemsT, SamplesT]:
+    def run(self, case: Case, task: BaseTask[ItemsT, SamplesT]) -> Run[ItemsT, SamplesT]:
         """Results of `case` on `task`, its reference scored first.
 
         Raises:
@@ -74,7 +75,7 @@ class Evaluator:
             self._run_selected(case, task)
         return self._run(case, task)
 
-    def _run_selected(self, case: Case, task: Task[Any, Any]) -> None:
+    def _run_selected(self, case: Case, task: BaseTask[Any, Any]) -> None:
         """All that is selected of a case while its model is loaded, its references before.
 
         A fault is told by the test that asks for the result.
@@ -93,7 +94,7 @@ class Evaluator:
                 with suppress(GateError):
                     self._run(one, each)
 
-    def _run(self, case: Case, task: Task[ItemsT, SamplesT]) -> Run[ItemsT, SamplesT]:
+    def _run(self, case: Case, task: BaseTask[ItemsT, SamplesT]) -> Run[ItemsT, SamplesT]:
         key = (case.session_key, task.name)
         if key not in self._results:
             try:
@@ -105,11 +106,24 @@ class Evaluator:
             raise result
         return result
 
-    def _evaluate(self, case: Case, task: Task[ItemsT, SamplesT]) -> Run[ItemsT, SamplesT]:
+    def _evaluate(self, case: Case, task: BaseTask[ItemsT, SamplesT]) -> Run[ItemsT, SamplesT]:
         anchor = self.run(case.reference, task) if case.reference else None
         items = self.items(case, task)
         if case.reference and anchor:
             self._require_same_ids(case, case.reference, items, anchor.items)
+        if isinstance(task, GenerativeTask):
+            return self._generated(case, task, items)
+        if isinstance(task, Task):
+            return self._scored(case, task, items, anchor)
+        raise TypeError(f"{task.name} is neither scored nor generated")
+
+    def _scored(
+        self,
+        case: Case,
+        task: Task[ItemsT, SamplesT],
+        items: ItemsT,
+        anchor: Run[ItemsT, SamplesT] | None,
+    ) -> Run[ItemsT, SamplesT]:
         rows = anchor.kept_rows if anchor and task.compares else None
         itself = case.is_reference or not task.compares
         asking = Asking(
@@ -128,7 +142,24 @@ class Evaluator:
             warnings=tuple(asking.warnings),
         )
 
-    def items(self, case: Case, task: Task[ItemsT, SamplesT]) -> ItemsT:
+    def _generated(
+        self, case: Case, task: GenerativeTask[ItemsT, SamplesT], items: ItemsT
+    ) -> Run[ItemsT, SamplesT]:
+        generating = Generating(self._asker, case, task.name, items)
+        tokenizer = self._sessions.tokenizer(case)
+        samples = task.answer(items, generating.generate, tokenizer)
+        return Run(
+            items=items,
+            samples=samples,
+            identity=self._sessions.facts(case).identity,
+            tokenizer=tokenizer.digest,
+            plan=PLAN,
+            cost=generating.cost,
+            kept_rows=None,
+            warnings=(),
+        )
+
+    def items(self, case: Case, task: BaseTask[ItemsT, SamplesT]) -> ItemsT:
         """Items of `task`, encoded once per tokenizer and context.
 
         Raises:
@@ -147,7 +178,7 @@ class Evaluator:
         items: ItemsT = self._items[key]
         return items
 
-    def require_same_items(self, case: Case, reference: Case, task: Task[Any, Any]) -> None:
+    def require_same_items(self, case: Case, reference: Case, task: BaseTask[Any, Any]) -> None:
         """Prove that a case and its reference read and score the same.
 
         Raises:

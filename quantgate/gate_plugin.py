@@ -68,6 +68,8 @@ class GatePlugin:
         """The cases that `suite` can measure: a divergence needs something to diverge from."""
         if suite == "agreement":
             return [engine.case for engine in self.engines]
+        if suite == "generation":  # a reference's own answers are what others are held against
+            return [case for case in self.cases if case.reference]
         if suite != "kl_divergence":
             return list(self.cases)
         return [case for case in self.cases if case.is_reference or case.reference]

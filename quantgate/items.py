@@ -2,7 +2,7 @@
 
 They are read from a measurement's `detail`, so whatever keeps a measurement (`results.json`, the
 side file of a baseline) can be paired. Two shapes are enough: answers to questions, and sums over
-the windows or documents of a text.
+the windows or documents of a text, over generations, or over the rounds of a timing.
 """
 
 from __future__ import annotations
@@ -80,8 +80,12 @@ def items_of(measurement: Measurement) -> ItemResults | None:
         return _choices(detail["answers"])
     if "documents" in detail:
         return _documents(detail["documents"])
+    if "generations" in detail:
+        return _generations(detail["generations"])
     if "windows" in detail:
         return _windows(detail["windows"])
+    if "paired_rounds" in detail:
+        return _rounds(detail["paired_rounds"])
     return None
 
 
@@ -129,6 +133,25 @@ def _documents(documents: Sequence[Mapping[str, Any]]) -> WindowItems:
             "bits_per_byte": nats / float(np.log(2)),
         },
     )
+
+
+def _rounds(ratios: Mapping[str, Sequence[float]]) -> WindowItems:
+    """Ratios to the reference by metric, one a round; a round counts as one position."""
+    sums = {metric: np.array(each, dtype=np.float64) for metric, each in ratios.items()}
+    count = max(map(len, sums.values()), default=0)
+    if any(len(each) != count for each in sums.values()):
+        raise ValueError(f"figures of {sorted({len(each) for each in sums.values()})} rounds")
+    return WindowItems(np.arange(count), {metric: np.ones(count) for metric in sums}, sums)
+
+
+def _generations(generations: Sequence[Mapping[str, Any]]) -> WindowItems:
+    """Every generation counts the same, however long it is."""
+    one = np.ones(len(generations))
+    sums = {
+        "matched_share": _column(generations, "matched") / _column(generations, "tokens"),
+        "identical": _column(generations, "identical"),
+    }
+    return WindowItems(np.arange(len(generations)), dict.fromkeys(sums, one), sums)
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:

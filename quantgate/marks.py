@@ -14,6 +14,9 @@ SUITE_MARKERS = {
     "perplexity": "perplexity of a text",
     "kl_divergence": "divergence from the reference",
     "agreement": "agreement of engines on the same weights",
+    "generation": "greedy answers beside the reference's",
+    "speed": "speed of generation and prefill beside the reference's",
+    "memory": "memory and size on disk beside the reference's",
 }
 OTHER_MARKERS = {
     "gpu": "needs a GPU and is skipped without one",

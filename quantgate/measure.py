@@ -24,7 +24,7 @@ from quantgate.protocols import Protocols
 from quantgate.results import Measurement
 from quantgate.sequential.staging import AnyTask, Staging
 from quantgate.sequential.stopping import SequentialRuns
-from quantgate.suites import AGREEMENT, KL_DIVERGENCE, MMLU, PERPLEXITY, task_names
+from quantgate.suites import AGREEMENT, GENERATION, KL_DIVERGENCE, MMLU, PERPLEXITY, task_names
 from quantgate.tasks.rolling import ROLLING
 from quantgate.tasks.staged import StagedTask, StageTask
 
@@ -113,7 +113,7 @@ class Measurer:
         reference = self._evaluator.run(case.reference, task) if case.reference else None
         run = self._evaluator.run(case, task)
         found = self._make(Pair(case, task.corpus_digest, run, reference), name)
-        return found if self._sequential is None else _whole(found)
+        return found if self._sequential is None or name == GENERATION else _whole(found)
 
     def _staged(self, name: str) -> AnyTask | None:
         """The task behind a measurement where it is asked in stages."""
@@ -135,6 +135,8 @@ class Measurer:
             return measurements.mmlu(pair, options.mmlu)
         if suite == KL_DIVERGENCE:
             return measurements.kl_divergence(pair, options.text)
+        if suite == GENERATION:
+            return measurements.generation(pair, options.generation)
         if suite == PERPLEXITY and protocol == ROLLING:
             return measurements.rolling(pair, options.rolling)
         if suite == PERPLEXITY:

@@ -8,9 +8,11 @@ from typing import Any
 
 from quantgate.cases import Case
 from quantgate.results import Comparability, Measurement, Score
-from quantgate.suites import AGREEMENT, KL_DIVERGENCE, MMLU, PERPLEXITY
+from quantgate.suites import AGREEMENT, GENERATION, KL_DIVERGENCE, MMLU, PERPLEXITY
 from quantgate.tasks.agreement import AgreementSamples, agreement_scores, largest_difference
 from quantgate.tasks.base import Run
+from quantgate.tasks.generation_items import GenerationOptions
+from quantgate.tasks.generation_scores import generation_detail, generation_scores
 from quantgate.tasks.mmlu_items import MmluOptions
 from quantgate.tasks.mmlu_scores import mmlu_detail, mmlu_scores
 from quantgate.tasks.rolling import ROLLING, RollingOptions
@@ -146,6 +148,29 @@ def kl_divergence(pair: Pair, options: TextOptions) -> Measurement:
             "reference_identity": dict(anchor.identity),
             "windows": divergence_windows(samples, samples.divergence, items, anchor.samples),
             "distribution": divergence_distribution(samples.divergence),
+        },
+    )
+
+
+def generation(pair: Pair, options: GenerationOptions) -> Measurement:
+    """Greedy answers beside the reference's.
+
+    Raises:
+        KeyError: the case has no reference.
+    """
+    reference = pair.reference
+    if reference is None or pair.case.reference is None:
+        raise KeyError(f"{pair.case.id} has no reference to generate beside")
+    items, samples = pair.run.items, pair.run.samples
+    return pair.measurement(
+        GENERATION,
+        generation_scores(samples, reference.samples),
+        protocol=options.protocol,
+        items=len(items.requests),
+        detail={
+            "reference": pair.case.reference.id,
+            "reference_identity": dict(reference.identity),
+            **generation_detail(samples, reference.samples, items),
         },
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from quantgate.benchmarking import NoBenchmark
 from quantgate.comparing.plugin import add_comparison, expect_first_run
 from quantgate.errors import UsageFault
 from quantgate.gate_plugin import GATE, GatePlugin
@@ -52,6 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register markers; where a manifest is in force, the gate."""
     for name, meaning in {**SUITE_MARKERS, **OTHER_MARKERS}.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
+    if not config.pluginmanager.hasplugin("benchmark"):
+        config.pluginmanager.register(NoBenchmark(), "quantgate-no-benchmark")
     if config.getoption("help", default=False) or config.getoption("markers", default=False):
         return
     try:

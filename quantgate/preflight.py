@@ -32,9 +32,9 @@ def preflight(
     """
     for case in cases:
         baselines.check(case)
-    if {"mmlu", "agreement"} & set(suites):
+    if {"mmlu", "agreement", "generation"} & set(suites):
         _ = corpora.mmlu
-    if {"perplexity", "kl_divergence", "agreement"} & set(suites):
+    if set(suites) - {"mmlu"}:
         _ = corpora.text
     longest_window = 0
     if {"perplexity", "kl_divergence"} & set(suites):

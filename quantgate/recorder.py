@@ -174,6 +174,8 @@ class Recorder:
         """Print the decisions: all of whole suites, of subjects and categories the loud ones."""
         from quantgate.engines import engines as all_engines
         from quantgate.report.agreement import print_agreement
+        from quantgate.report.generation import print_generation
+        from quantgate.report.performance import print_performance
         from quantgate.report.terminal import print_table
 
         spread = [engine.case for engine in all_engines(self._manifest)]
@@ -196,6 +198,8 @@ class Recorder:
         print_table(shown, self.measurements, console)
         engines = sorted(self.measurements, key=lambda each: order.get(each.case_id, len(order)))
         print_agreement(engines, console)
+        print_performance(engines, console)
+        print_generation(engines, console)
 
     def warnings(self) -> list[str]:
         """Findings that change no verdict, each once."""

@@ -1,8 +1,8 @@
 """Typed requests: what a task asks of a model, before anyone knows how it will be batched.
 
-All score token positions by teacher forcing; a request is token ids, never text, so every backend
-sees the same ids. Each scored position has a *target*, the id whose log-probability is wanted
-there.
+A request is token ids, never text, so every backend sees the same ids. Those of type `Request`
+score token positions by teacher forcing; each scored position has a *target*, the id whose
+log-probability is wanted there. Those of type `Generation` want the ids that a model generates.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 NO_TARGET = -1
+
+Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +71,58 @@ class LoglikelihoodRolling:
             raise ValueError(f"{len(self.targets)} targets for {len(self.scored)} positions")
 
 
+@dataclass(frozen=True, slots=True)
+class GenerateUntil:
+    """The greedy continuation of `context`.
+
+    Attributes:
+        context: the prompt's token ids, at least one.
+        limit: most ids to generate, at least one; a stop id counts.
+        stop_ids: any of them ends the answer and is its last id.
+        stop_strings: an answer's text ends before the first of them. A model has no tokenizer and
+            generates on; the answer is cut afterwards.
+    """
+
+    context: Ids
+    limit: int
+    stop_ids: Ids = ()
+    stop_strings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require_rounds(self.rounds, self.limit)
+
+    @property
+    def rounds(self) -> tuple[Ids, ...]:
+        """The only round."""
+        return (self.context,)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateUntilMultiRound:
+    """A dialog: each round's ids follow the answer to the round before, whole as generated.
+
+    Attributes:
+        rounds: token ids to append, at least one in each.
+        limit: most ids to generate in each round, at least one; a stop id counts.
+        stop_ids: any of them ends an answer, is its last id and stays in the dialog.
+        stop_strings: as for `GenerateUntil`; what is cut from an answer stays in the dialog.
+    """
+
+    rounds: tuple[Ids, ...]
+    limit: int
+    stop_ids: Ids = ()
+    stop_strings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require_rounds(self.rounds, self.limit)
+
+
+def _require_rounds(rounds: tuple[Ids, ...], limit: int) -> None:
+    if not rounds or not all(rounds):
+        raise ValueError("a generation needs at least one id in every round")
+    if limit < 1:
+        raise ValueError(f"a limit of {limit} ids generates nothing")
+
+
 Request = Loglikelihood | LoglikelihoodRolling
+Generation = GenerateUntil | GenerateUntilMultiRound

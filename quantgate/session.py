@@ -21,11 +21,13 @@ from quantgate.items import ItemResults
 from quantgate.manifest.manifest import Manifest
 from quantgate.measure import Measurer
 from quantgate.options import RunOptions
+from quantgate.performance import PERFORMANCE, Performance
 from quantgate.report.wording import word
 from quantgate.results import Decision, Limits, Measurement, Tolerance, Verdict
 from quantgate.rounds import Asker
 from quantgate.sessions import Execution, Sessions
-from quantgate.suites import AGREEMENT, first_metric
+from quantgate.suites import AGREEMENT, SELF_HELD, first_metric
+from quantgate.tasks.turns import Pace, plain_pace
 from quantgate.traces import TraceStore
 
 Record = Callable[[Measurement | Decision], None]
@@ -70,6 +72,7 @@ class GateSession:
             options.repeats,
             sequential=baselines if options.sequential else None,
         )
+        self._performance = Performance(manifest, corpora, self.sessions)
         self.provenance = provenance.collect()
 
     def prepare(self, pairs: Collection[tuple[Case, str]]) -> None:
@@ -78,16 +81,22 @@ class GateSession:
         Building them together uses both of two cores; one at a time would take twice as long. A
         failure waits for its test.
         """
-        self._measurer.select(pairs)
+        self._measurer.select((case, suite) for case, suite in pairs if suite not in PERFORMANCE)
         needed = {each for case, _ in pairs for each in (case, case.reference) if each}
         try:
             self.sessions.prepare(sorted(needed, key=lambda case: case.id))
         except InvalidMeasurement:
             return
 
-    def measure(self, case: Case, task: str) -> Measurement:
-        """The measurement named `task`, with what was found on the way; raises GateError."""
-        found = self._measurer.measure(case, task)
+    def measure(self, case: Case, task: str, pace: Pace = plain_pace) -> Measurement:
+        """The measurement named `task`, with what was found on the way; raises GateError.
+
+        `pace` is that of a speed's rounds.
+        """
+        if task in PERFORMANCE:
+            found = self._performance.measure(case, task, pace)
+        else:
+            found = self._measurer.measure(case, task)
         told = [*self.traces.warnings, *self.journal.warnings, *self.turns.warnings]
         new = [line for line in told if line not in self._told]
         self._told.update(new)
@@ -110,16 +119,20 @@ class GateSession:
 
     def reference(self, case: Case, measurement: Measurement) -> Measurement | None:
         """What `measurement` is held against beside its baseline; a reference is its own."""
-        if measurement.task == AGREEMENT:  # the other engine is in the figures already
+        if measurement.task in SELF_HELD:  # what it is held against is in the figures already
             return None
         if case.is_reference:
             return measurement
         return self._measurer.reference(case, measurement.task)
 
     def gated(self, case: Case, measurement: Measurement) -> list[str]:
-        """The metrics of `measurement` that a policy limits here; its first where none does."""
+        """The metrics of `measurement` that a policy limits here; its first where none does.
+
+        Speed and memory are only told without a policy.
+        """
         scores = [score.metric for score in measurement.scores]
-        return [m for m in scores if self._limits(case, measurement, m) != Limits()] or scores[:1]
+        first = [] if measurement.task in PERFORMANCE else scores[:1]
+        return [m for m in scores if self._limits(case, measurement, m) != Limits()] or first
 
     def _limits(self, case: Case, measurement: Measurement, metric: str) -> Limits:
         suite = measurement.task.partition(".")[0]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -157,6 +157,33 @@ class Sessions:
         self._open = (case.id, spec), session
         self.opened[case.id] = self.opened.get(case.id, 0) + 1
         return session
+
+    @contextmanager
+    def beside(self, cases: Sequence[Case]) -> Iterator[list[Session]]:
+        """Fresh sessions of `cases`, all open at once and ended at the end; any other is closed.
+
+        Only one process at a time has any on a device, the CPU included: others that timed
+        something meanwhile would disturb it.
+
+        Raises:
+            UsageFault: or InvalidMeasurement, from the package or the provider.
+        """
+        self.close()
+        with ExitStack() as held:
+            for provider in sorted({case.provider for case in cases}):
+                if self._turns:
+                    held.enter_context(self._turns.device(provider))
+            sessions = []
+            for case in cases:
+                spec = self.spec(case)
+                if case.provider == CPU:
+                    limit = self._execution.bounds.memory_mib
+                    require_memory(Path(spec.folder), limit_mib=limit)
+                session = self._begin(spec, None, case.id)
+                held.callback(session.close)
+                sessions.append(session)
+                self.opened[case.id] = self.opened.get(case.id, 0) + 1
+            yield sessions
 
     def _begin(self, spec: BackendSpec, reference: BackendSpec | None, name: str) -> Session:
         if self._execution.inline:

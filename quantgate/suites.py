@@ -14,8 +14,14 @@ MMLU = "mmlu"
 PERPLEXITY = "perplexity"
 KL_DIVERGENCE = "kl_divergence"
 AGREEMENT = "agreement"
-# Metrics that a policy may name, the one gated without any policy first. `subject` and `category`
-# stand for every `subject.<name>` and `category.<name>`.
+GENERATION = "generation"
+SPEED = "speed"
+MEMORY = "memory"
+# Held against something that is measured with them, not against a measurement of its own.
+SELF_HELD = frozenset({AGREEMENT, GENERATION, SPEED, MEMORY})
+# Metrics that a policy may name, the one gated without any policy first. `subject`, `category` and
+# `prefill_speedup` stand for all that begin with `<name>.`. Times and sizes are ratios here: what
+# they come to by themselves is told, but depends on the machine and is never gated.
 METRICS: Mapping[str, tuple[str, ...]] = {
     MMLU: ("accuracy", "accuracy_macro", "subject", "category"),
     PERPLEXITY: ("perplexity", *rolling_scores.METRICS),
@@ -28,6 +34,9 @@ METRICS: Mapping[str, tuple[str, ...]] = {
         "abs_log_ratio",
     ),
     AGREEMENT: ("max_difference", "mean_difference", "top1_agreement", "self_kl"),
+    GENERATION: ("matched_share", "identical"),
+    SPEED: ("generation_speedup", "first_token_speedup", "prefill_speedup"),
+    MEMORY: ("peak_saving", "resident_saving", "loading_saving", "disk_saving"),
 }
 
 

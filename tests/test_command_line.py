@@ -86,6 +86,7 @@ def test_unchanged_model_passes_every_suite(gated):
         "perplexity.genai_chunked",
         "kl_divergence",
         "agreement",
+        "generation",
     }
     assert not list((gated.folder / "reports").glob("*.jsonl")), "the journal is merged and gone"
 

@@ -12,6 +12,7 @@ import pytest
 
 from quantgate.cases import BuildRecipe, Package
 from quantgate.packages.build import package_folder, prepare
+from tests.command_line import UNTIMED
 from tests.damage import damage_package, re_export
 
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
@@ -35,7 +36,7 @@ def int4(cache):
 def run_gate(folder, cache, *words):
     """The README's command in a checkout, with reports of its own."""
     ci = {"CI", "GITHUB_ACTIONS", "GITHUB_BASE_REF", "TF_BUILD", "GITLAB_CI"}
-    command = [sys.executable, "-m", "pytest", f"--gate-cache-dir={cache}"]
+    command = [sys.executable, "-m", "pytest", f"--gate-cache-dir={cache}", "-m", UNTIMED]
     done = subprocess.run(
         [*command, f"--gate-report-dir={folder}", *words],
         cwd=ROOT,

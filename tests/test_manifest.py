@@ -504,7 +504,7 @@ def test_policy_of_a_variant_overrules_key_by_key(manifest):
     assert manifest.limits(own, "perplexity.strided", "perplexity") == Limits()
     assert manifest.policy_metrics("mmlu") == {"accuracy"}
     with pytest.raises(KeyError, match="no suite"):
-        manifest.limits(own, "speed", "ttft")
+        manifest.limits(own, "latency", "ttft")
 
 
 def test_case_without_reference_has_no_limit_against_it(manifest):

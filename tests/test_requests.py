@@ -2,7 +2,13 @@
 
 import pytest
 
-from quantgate.requests import NO_TARGET, Loglikelihood, LoglikelihoodRolling
+from quantgate.requests import (
+    NO_TARGET,
+    GenerateUntil,
+    GenerateUntilMultiRound,
+    Loglikelihood,
+    LoglikelihoodRolling,
+)
 
 
 def test_last_id_is_only_predicted():
@@ -34,3 +40,19 @@ def test_targets_of_a_continuation_are_its_ids():
     request = Loglikelihood((1, 2, 3), (4, 5))
     assert request.targets == (4, 5)
     assert request.place is None
+
+
+def test_a_generation_is_a_dialog_of_one_round():
+    request = GenerateUntil((1, 2), 8, (0,), ("\n\n",))
+    assert request.rounds == ((1, 2),)
+    assert GenerateUntilMultiRound(((1, 2), (3,)), 8).rounds == ((1, 2), (3,))
+
+
+def test_generations_append_and_generate_something():
+    for rounds in ((), ((),), ((1,), ())):
+        with pytest.raises(ValueError, match="at least one id in every round"):
+            GenerateUntilMultiRound(rounds, 8)
+    with pytest.raises(ValueError, match="at least one id in every round"):
+        GenerateUntil((), 8)
+    with pytest.raises(ValueError, match="a limit of 0 ids"):
+        GenerateUntil((1,), 0)

@@ -20,7 +20,7 @@ from quantgate.options import RunOptions
 from quantgate.results import Verdict
 from quantgate.session import GateSession
 from quantgate.tasks.mmlu_items import LOGLIKELIHOOD
-from tests.command_line import Workspace
+from tests.command_line import UNTIMED, Workspace
 from tests.planted import Deeds
 from tests.running import Silence, case_of, evaluator_in, mmlu_task
 from tests.tiny_corpora import write_mmlu, write_text
@@ -273,7 +273,8 @@ def test_an_ended_run_is_resumed_at_the_batch_where_it_ended(opened, tmp_path, m
 
 def test_stored_items_are_tested_against_and_an_unchanged_case_stops(make):
     workspace = make("close")
-    stored = workspace.run("-m", "not agreement", "--gate-update-baselines", "--gate-reason=first")
+    suites = ("-m", f"not agreement and {UNTIMED}")
+    stored = workspace.run(*suites, "--gate-update-baselines", "--gate-reason=first")
     assert stored.results is not None, stored.text
     with Opened(workspace, workspace.cache) as gate:
         for task in TASKS:

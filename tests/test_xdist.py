@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.command_line import Workspace
+from tests.command_line import UNTIMED, Workspace
 from tests.tiny_models import Tiny, write_package
 
 FAILED, PASSED = 1, 0
@@ -41,7 +41,8 @@ def logged(model, folder, **options):
 ort.make_session = logged
 """
 WORKER = "quantgate.execution.worker"
-SUITES = ("-m", "not agreement")  # whose other engines and repetitions load bodies of their own
+# Other engines and repetitions of an agreement load bodies of their own.
+SUITES = ("-m", f"not agreement and {UNTIMED}")
 TWO = (*SUITES, "-n", "2")
 
 

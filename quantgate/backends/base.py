@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -57,6 +57,29 @@ class Head(Protocol):
         ...
 
 
+class Decoding(Protocol):
+    """One sequence in the making, greedily: of all ids the most likely next one, whatever it means.
+
+    Of equally likely ids the lowest is taken, as float32 has them. The KV cache is kept from call
+    to call, so that what is appended later attends to all that came before. No id that was returned
+    is part of the sequence until it is given back.
+
+    Every call raises InvalidMeasurement: `logits-not-finite`, `out-of-memory` or `run-failed`.
+    """
+
+    def append(self, ids: Sequence[int], /) -> int:
+        """Prefill `ids`, at least one, behind what is there; the most likely next id."""
+        ...
+
+    def step(self, id_: int, /) -> int:
+        """Append one id; the most likely next id."""
+        ...
+
+    def close(self) -> None:
+        """Free the cache; nothing may be called after it but `close`."""
+        ...
+
+
 class Backend(Protocol):
     """A loaded model.
 
@@ -86,6 +109,21 @@ class Backend(Protocol):
 
         Raises:
             InvalidMeasurement: `logits-shape`, `out-of-memory` or `run-failed`.
+        """
+        ...
+
+    def decoding(self, capacity: int) -> Decoding:
+        """Begin a sequence on the whole model as it ships, with no split and no other mask.
+
+        The model loads when the first sequence begins and stays for the next; one sequence is
+        open at a time.
+
+        Args:
+            capacity: tokens to make room for, appended and generated; at most `limits.context`.
+
+        Raises:
+            InvalidMeasurement: what loading raises, or `generation-unsupported` where this engine
+                can't keep the model's cache from call to call.
         """
         ...
 

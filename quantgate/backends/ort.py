@@ -12,11 +12,13 @@ from quantgate.backends.base import Head, IdentityHead, ScoredBlock, usable_core
 from quantgate.backends.blocks import in_blocks
 from quantgate.backends.feeds import BodyInputs
 from quantgate.backends.ort_body import Body, hidden_rows, stepwise_logits
+from quantgate.backends.ort_decoding import OrtDecoding, without_reuse
 from quantgate.backends.ort_head import OrtHead
 from quantgate.backends.ort_options import OrtOptions
 from quantgate.backends.ort_session import make_session, require_provider
 from quantgate.packages.accuracy_level import with_accuracy_level
 from quantgate.packages.attention import wire_attention
+from quantgate.packages.decoder import DecoderGraph, decoder_graph
 from quantgate.packages.genai_config import CONFIG_NAME
 from quantgate.packages.graph import SplitGraph, split
 from quantgate.packages.head import needs_steps
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class OrtBackend:
-    """A decoder package on one execution provider; body and head load when first used.
+    """A decoder package on one execution provider; its sessions load when first used.
 
     A graph that yields logits of its last token only, for reasons that `packages.head` can't
     undo, isn't split: it is run step by step, and its logits are kept in place of hidden rows.
@@ -89,11 +91,12 @@ class OrtBackend:
                 packing=packing,
             )
             body, attention = self._split.body, self._split.attention
+        self._graph = graph
         shape = read_shape(package, body)
         self._attention, self._cost = attention, shape.cost
         inputs = BodyInputs(names, body, attention, shape.caches)
-        where = f"{package.folder} on {self._provider}"
-        self._body = Body(lambda: self._load(body), inputs, where)
+        self._where = f"{package.folder} on {self._provider}"
+        self._body = Body(lambda: self._load(body), inputs, self._where)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -150,14 +153,31 @@ class OrtBackend:
             rows = hidden_rows(self._body, batch)
         return in_blocks(rows, self.head)
 
-    def _load(self, graph: onnx.ModelProto) -> Any:
+    def decoding(self, capacity: int) -> OrtDecoding:
+        """Begin a sequence of at most `capacity` tokens on the whole graph.
+
+        Its session is another than those of body and head; it loads with the first sequence.
+
+        Raises:
+            InvalidMeasurement: what `make_session` raises, or `files-changed`.
+        """
+        graph, session = self._decoder
+        return OrtDecoding(session, graph, capacity, provider=self._provider, where=self._where)
+
+    @cached_property
+    def _decoder(self) -> tuple[DecoderGraph, Any]:
+        graph = decoder_graph(self._package, self._graph)
+        options = self._options if graph.shares_buffers else without_reuse(self._options)
+        return graph, self._load(graph.model, options)
+
+    def _load(self, graph: onnx.ModelProto, options: OrtOptions | None = None) -> Any:
         """A session of `graph`, with proof that it was made of the files that were hashed."""
         session = make_session(
             graph,
             self._package.config.model_path.parent,
             provider=self._provider,
             threads=self._threads,
-            options=self._options,
+            options=options or self._options,
             engines=self._engine_folder(),
         )
         self._package.require_unchanged()
@@ -173,9 +193,10 @@ class OrtBackend:
         return Path(self._engines.name)
 
     def close(self) -> None:
-        """Drop both sessions and what they kept."""
+        """Drop all sessions and what they kept."""
         self._body.close()
         self.__dict__.pop("head", None)
+        self.__dict__.pop("_decoder", None)
         if self._engines is not None:
             self._engines.cleanup()
             self._engines = None

@@ -51,12 +51,7 @@ class Body:
                 found=f"{error}",
                 fix="build the package again without prune_lm_head",
             )
-        return InvalidMeasurement(
-            "out-of-memory" if out_of_memory(error) else "run-failed",
-            need=f"{self._where} to run",
-            found=f"{type(error).__name__}: {error}",
-            fix="check the package with: quantgate inspect",
-        )
+        return run_fault(error, self._where)
 
     def past(self, ids: tuple[int, ...], output: str) -> dict[str, Any] | None:
         """KV cache of a prefix as past inputs, computed unless it is the last one; None for none.
@@ -81,6 +76,16 @@ class Body:
     def close(self) -> None:
         """Drop session and cache; ONNX Runtime frees their memory with the last reference."""
         self._session = self._kept = None
+
+
+def run_fault(error: Exception, where: str) -> InvalidMeasurement:
+    """Name what the runtime raised while it ran the package `where`."""
+    return InvalidMeasurement(
+        "out-of-memory" if out_of_memory(error) else "run-failed",
+        need=f"{where} to run",
+        found=f"{type(error).__name__}: {error}",
+        fix="check the package with: quantgate inspect",
+    )
 
 
 def hidden_rows(body: Body, batch: Group) -> Iterator[FloatArray]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from quantgate.backends.base import FloatArray, IdentityHead, ScoredBlock, usable_cores
 from quantgate.backends.blocks import in_blocks
+from quantgate.backends.ortgenai_decoding import OrtGenaiDecoding
 from quantgate.backends.ortgenai_generator import Appends
 from quantgate.backends.ortgenai_model import (
     import_genai,
@@ -100,6 +101,20 @@ class OrtGenaiBackend:
                 also what `load_model` raises.
         """
         return in_blocks(self._rows(batch), self.head)
+
+    def decoding(self, capacity: int) -> OrtGenaiDecoding:
+        """Begin a sequence of at most `capacity` tokens in a generator of its own.
+
+        Raises:
+            InvalidMeasurement: what `load_model` raises, `out-of-memory` or `run-failed`.
+        """
+        return OrtGenaiDecoding(
+            partial(new_generator, self._model),
+            self._package,
+            provider=self._provider,
+            capacity=capacity,
+            continues=self._appends.continues,
+        )
 
     def _rows(self, batch: Group) -> Iterator[FloatArray]:
         rows = self._appends.rows(batch)

@@ -64,6 +64,11 @@ class Appends:
         self._every_position = self._reads_every_position()
         self._continues = continues and self._rewinds()
 
+    @property
+    def continues(self) -> bool:
+        """Whether several tokens may follow a cache that was rewound; it was tried."""
+        return self._continues
+
     def rows(self, batch: Group) -> Iterator[FloatArray]:
         """Yield the wanted rows of `batch`, `[n, V]` each, in the order of `batch.wanted`.
 
@@ -172,7 +177,7 @@ class Appends:
             return False
         finally:
             self.close()
-        bound = TOLERANCE * float(np.abs(fresh).max())
+        bound = TOLERANCE * float(np.abs(fresh[np.isfinite(fresh)]).max(initial=0))
         if np.allclose(reused, fresh, rtol=0, atol=bound, equal_nan=True):
             return True
         warnings.warn(

@@ -96,14 +96,22 @@ def load_model(package: OnnxPackage, *, provider: str, threads: int) -> Any:
 
 
 def new_generator(model: Any, capacity: int) -> Any:
-    """A generator for one sequence of at most `capacity` tokens.
+    """A greedy generator for one sequence of at most `capacity` tokens.
 
-    What a package asks of its searches, beams or chunks, is undone: logits are only read.
+    What a package asks of its searches, beams, chunks, chance or penalties, is undone.
     """
     genai = import_genai()
     params = genai.GeneratorParams(model)
     params.set_search_options(
-        batch_size=1, chunk_size=0, max_length=capacity, num_beams=1, num_return_sequences=1
+        batch_size=1,
+        chunk_size=0,
+        do_sample=False,
+        max_length=capacity,
+        min_length=0,
+        no_repeat_ngram_size=0,
+        num_beams=1,
+        num_return_sequences=1,
+        repetition_penalty=1.0,
     )
     return genai.Generator(model, params)
 

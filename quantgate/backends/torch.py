@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantgate.backends.base import FloatArray, ScoredBlock, usable_cores
 from quantgate.backends.blocks import in_blocks
+from quantgate.backends.torch_decoding import TorchDecoding, WholeModel
 from quantgate.backends.torch_device import device_names, require_device, require_dtype
 from quantgate.backends.torch_faults import attempt
 from quantgate.backends.torch_feeds import TorchFeed, padded_feeds, prefix_feed, row_feed
@@ -104,7 +105,7 @@ class TorchBackend:
     def _parts(self) -> tuple[Decoder, TorchHead]:
         """Decoder and head, proved against the model that they were taken from."""
         loading = self._loading()
-        model = load_whole(loading)
+        model = self.__dict__.pop("_whole", None) or load_whole(loading)
         sequences = probe_sequences(self._config.get_text_config().vocab_size)
         expected = attempt(
             lambda: whole_logits(model, sequences),
@@ -123,6 +124,12 @@ class TorchBackend:
         )
         self._kept = None
         return parts
+
+    @cached_property
+    def _whole(self) -> Any:
+        """The model in one piece; parts would hold its weights a second time."""
+        self._drop("_parts", "head")
+        return load_whole(self._loading())
 
     def _loading(self) -> Loading:
         import torch
@@ -185,8 +192,21 @@ class TorchBackend:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
+    def decoding(self, capacity: int) -> TorchDecoding:
+        """Begin a sequence on the whole model; loading it drops the parts that score.
+
+        Raises:
+            InvalidMeasurement: what `load_whole` raises, `generation-unsupported`.
+        """
+        name = f"{self._folder.path} on {self._device}"
+        return TorchDecoding(WholeModel(self._whole, name, self._traits.switch), capacity)
+
     def close(self) -> None:
-        """Drop decoder and head; modules hold cycles, so their memory is collected at once."""
-        self.__dict__.pop("_parts", None)
-        self.__dict__.pop("head", None)
+        """Drop the model, whole or in parts."""
+        self._drop("_whole", "_parts", "head")
+
+    def _drop(self, *names: str) -> None:
+        """Drop what was loaded; modules hold cycles, so their memory is collected at once."""
+        for name in names:
+            self.__dict__.pop(name, None)
         self._free()

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from quantgate.options import RunOptions
 
 # Told by pytest-benchmark as warnings, which a strict configuration makes errors.
-NOTHING_YET = (
+HARMLESS = (
     r"default:Can't compare\. No benchmark files",
     r"default:Not saving anything, no benchmarks have been run",
+    r"default:Benchmark machine_info is different",
+    r"default:Benchmarks are automatically disabled because xdist plugin is active",
 )
 
 
@@ -66,8 +68,8 @@ def read_wishes(config: pytest.Config) -> Wishes:
 
 
 def expect_first_run(early_config: pytest.Config) -> None:
-    """Let pytest-benchmark only warn, in the strictest configuration, that there is nothing yet."""
-    for line in NOTHING_YET:
+    """Let pytest-benchmark only warn, in the strictest configuration, of what does no harm."""
+    for line in HARMLESS:
         early_config.addinivalue_line("filterwarnings", line)
 
 

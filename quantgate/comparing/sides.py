@@ -14,7 +14,15 @@ from quantgate.results import Comparability, Direction, Measurement, Score
 from quantgate.run_file import RunFile
 
 # A baseline doesn't keep which way its figures get better; all others get better downwards.
-_HIGHER_IS_BETTER = ("accuracy", "subject.", "category.", "top1_agreement")
+_HIGHER_IS_BETTER = (
+    "accuracy",
+    "subject.",
+    "category.",
+    "top1_agreement",
+    "matched_share",
+    "identical",
+    "match_length",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,9 +14,9 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ _PREFIX = struct.Struct("<4sI")
 _MAX_DIMENSIONS = 8
 
 Buffer = bytes | memoryview
+Decoded = TypeVar("Decoded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,18 @@ def malformed(found: str) -> InvalidMeasurement:
         found=found,
         fix="run the same quantgate on both sides",
     )
+
+
+def decoder(decode: Callable[[Frame], Decoded]) -> Callable[[Frame], Decoded]:
+    """Make `decode` raise `frame-malformed` where a part is missing or of another shape."""
+
+    def decoded(frame: Frame) -> Decoded:
+        try:
+            return decode(frame)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise malformed(f"{frame.kind}: {type(error).__name__}: {error}") from None
+
+    return decoded
 
 
 def encode(frame: Frame) -> list[Buffer]:

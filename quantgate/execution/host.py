@@ -6,8 +6,8 @@ import traceback
 from collections.abc import Callable
 
 from quantgate.errors import GateError, InvalidMeasurement
-from quantgate.execution import wire
-from quantgate.execution.frames import Frame
+from quantgate.execution import generation_wire, wire
+from quantgate.execution.frames import Frame, malformed
 from quantgate.execution.inline import InlineSession
 
 Send = Callable[[Frame], None]
@@ -34,13 +34,23 @@ def serve(receive: Callable[[], Frame], send: Send) -> None:
         return
     opened_session = session
 
-    def scored(frame: Frame) -> Frame:
-        (readings,) = opened_session.run([wire.order_of(frame)])
-        return wire.readings_frame(frame.values["number"], readings)
+    def answered(frame: Frame) -> Frame:
+        return _carried_out(opened_session, frame)
 
     while (frame := receive()).kind != "close":
-        _answer(frame, int(frame.values.get("number", -1)), scored, send)
+        _answer(frame, int(frame.values.get("number", -1)), answered, send)
     opened_session.close()
+
+
+def _carried_out(session: InlineSession, frame: Frame) -> Frame:
+    number = frame.values["number"]
+    if frame.kind == "score":
+        (readings,) = session.run([wire.order_of(frame)])
+        return wire.readings_frame(number, readings)
+    if frame.kind == "generate":
+        generated = session.generate(generation_wire.order_of(frame))
+        return generation_wire.generated_frame(number, generated)
+    raise malformed(f"an order of kind {frame.kind!r}")
 
 
 def _answer(frame: Frame, number: int, answer: Callable[[Frame], Frame], send: Send) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from quantgate.backends.base import BackendSpec, Head
 from quantgate.backends.registry import open_backend
-from quantgate.execution.orders import Order, Readings
+from quantgate.execution import generating
+from quantgate.execution.orders import Generated, GenerateOrder, Order, Readings
 from quantgate.execution.reading import carry_out
 from quantgate.plan import PlanLimits
 
@@ -44,6 +45,10 @@ class InlineSession:
         for order in orders:
             compares = order.comparison is not None and order.comparison.hidden is not None
             yield carry_out(self._backend, order, self._head if compares else None)
+
+    def generate(self, order: GenerateOrder) -> Generated:
+        """Generate a sequence."""
+        return generating.carry_out(self._backend, order)
 
     def close(self) -> None:
         """Drop the model and the reference's head."""

@@ -6,24 +6,26 @@ import queue
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from quantgate.backends.base import BackendSpec
 from quantgate.errors import GateError, InvalidMeasurement
-from quantgate.execution import endings, frames, wire
+from quantgate.execution import endings, frames, generation_wire, wire
 from quantgate.execution.bounds import Bounds
 from quantgate.execution.child import Child, Received
 from quantgate.execution.frames import Frame
-from quantgate.execution.orders import Order, Readings
+from quantgate.execution.orders import Generated, GenerateOrder, Order, Readings
 from quantgate.plan import PlanLimits
 
 AHEAD = 1  # orders sent before the readings of the one in work are there
 CLOSE_SECONDS = 3.0
 # A parent that was away itself gives its reader the time to say that the answer came long ago.
 LEAST_WAIT_SECONDS = 0.5
+
+AnyOrder = TypeVar("AnyOrder", Order, GenerateOrder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,10 @@ class ProcessSession:
         anchor: the reference, whose head is opened when the first comparison comes.
         bounds: limits on time and memory; those of `Bounds()` by default.
         name: of the case, for messages.
+
+    Attributes:
+        loaded_mib: resident memory of the child in MiB with its whole model loaded, as its first
+            generation found it; 0 before.
     """
 
     def __init__(
@@ -66,12 +72,18 @@ class ProcessSession:
         self._count = 0  # orders sent
         self._since = 0.0  # when the last answer came
         self._spent = 0.0  # seconds in which an answer was due
+        self.loaded_mib = 0
         self._send(wire.OPENING, opening)
 
     @property
     def peak_mib(self) -> int:
-        """Highest resident memory of the child seen so far, in MiB."""
+        """Highest resident memory of the child, in MiB, since it began or `restart_peak`."""
+        self._child.watch.read()
         return self._child.watch.peak_mib
+
+    def restart_peak(self) -> None:
+        """Look for the peak anew, from what the child holds now."""
+        self._child.watch.restart_peak()
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -112,7 +124,7 @@ class ProcessSession:
         mine: deque[int] = deque()
         try:
             for order in orders:
-                mine.append(self._score(order))
+                mine.append(self._order(wire.order_frame, order))
                 if len(mine) > AHEAD:
                     yield wire.readings_of(self._answer(mine.popleft()))
             while mine:
@@ -120,6 +132,18 @@ class ProcessSession:
         finally:
             for number in mine:  # what the child still says of these interests nobody
                 self._answers.pop(number, None)
+
+    def generate(self, order: GenerateOrder) -> Generated:
+        """Generate a sequence; the limit on one batch's time holds for all of it.
+
+        Raises:
+            InvalidMeasurement: as `run`.
+        """
+        _ = self._opened
+        number = self._order(generation_wire.order_frame, order)
+        generated = generation_wire.generated_of(self._answer(number))
+        self.loaded_mib = self.loaded_mib or generated.loaded_mib
+        return generated
 
     def close(self) -> None:
         """End the child: at once where it is busy, else when it has dropped its model."""
@@ -130,9 +154,9 @@ class ProcessSession:
                 self._child.wait(CLOSE_SECONDS)
         self._finalizer()
 
-    def _score(self, order: Order) -> int:
+    def _order(self, frame: Callable[[int, AnyOrder], Frame], order: AnyOrder) -> int:
         self._count += 1
-        self._send(self._count, frames.encode(wire.order_frame(self._count, order)))
+        self._send(self._count, frames.encode(frame(self._count, order)))
         return self._count
 
     def _send(self, number: int, buffers: list[frames.Buffer]) -> None:

@@ -3,18 +3,20 @@
     session                                     host
     open {protocol, quantgate, spec, anchor} -> opened {identity, limits} | fault
     score {number, ...}                      -> readings {number, ...} | fault
+    generate {number, ...}                   -> generated {number, ...} | fault
     close                                    -> (the host ends)
 
 Every message but `close` is answered once, in order; `open` has number 0, orders count from 1.
+`generate` and its answer are in `generation_wire`.
 Folders in a spec are labels that the host resolves; all other data is in the frames.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,28 +25,15 @@ from quantgate import __version__
 from quantgate.backends.base import BackendSpec
 from quantgate.cost_model import CostModel
 from quantgate.errors import GateError, InvalidMeasurement, UsageFault
-from quantgate.execution.frames import Frame, malformed
+from quantgate.execution.frames import Frame, decoder
 from quantgate.execution.orders import Comparison, Order, Readings
 from quantgate.plan import Group, PlanLimits
 from quantgate.rows import Row, Segment, Wanted
 
-PROTOCOL = 1
+PROTOCOL = 2
 OPENING = 0  # number of the message that opens the backend
 
 _FAULTS = {kind.__name__: kind for kind in (UsageFault, InvalidMeasurement)}
-_Decoded = TypeVar("_Decoded")
-
-
-def _decoding(decode: Callable[[Frame], _Decoded]) -> Callable[[Frame], _Decoded]:
-    """Make a decoder raise `frame-malformed` where a part is missing or of another shape."""
-
-    def decoded(frame: Frame) -> _Decoded:
-        try:
-            return decode(frame)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise malformed(f"{frame.kind}: {type(error).__name__}: {error}") from None
-
-    return decoded
 
 
 def open_frame(spec: BackendSpec, anchor: BackendSpec | None) -> Frame:
@@ -58,7 +47,7 @@ def open_frame(spec: BackendSpec, anchor: BackendSpec | None) -> Frame:
     return Frame("open", values)
 
 
-@_decoding
+@decoder
 def opening(frame: Frame) -> tuple[BackendSpec, BackendSpec | None]:
     """The specs of an `open` frame.
 
@@ -84,7 +73,7 @@ def opened_frame(identity: Mapping[str, Any], limits: PlanLimits) -> Frame:
     return Frame("opened", values)
 
 
-@_decoding
+@decoder
 def opened(frame: Frame) -> tuple[dict[str, Any], PlanLimits]:
     """Identity and limits of an `opened` frame."""
     limits = dict(frame.values["limits"])
@@ -109,7 +98,7 @@ def order_frame(number: int, order: Order) -> Frame:
     return Frame("score", values, {**_batch_arrays(order.batch), **arrays})
 
 
-@_decoding
+@decoder
 def order_of(frame: Frame) -> Order:
     """The order of a `score` frame."""
     values, arrays = frame.values, frame.arrays
@@ -132,7 +121,7 @@ def readings_frame(number: int, readings: Readings) -> Frame:
     return Frame("readings", {"number": number}, kept)
 
 
-@_decoding
+@decoder
 def readings_of(frame: Frame) -> Readings:
     """The readings of a `readings` frame."""
     arrays: dict[str, Any] = {"hidden": None, **frame.arrays}
@@ -145,7 +134,7 @@ def fault_frame(number: int, fault: GateError) -> Frame:
     return Frame("fault", {"number": number, "type": type(fault).__name__, **values})
 
 
-@_decoding
+@decoder
 def fault_of(frame: Frame) -> GateError:
     """The fault of a `fault` frame, of its own type."""
     values = frame.values

@@ -7,6 +7,11 @@ allows for windows that are like their neighbours, and Student's t. Perplexities
 scale of their logarithm, in nats per token, word or byte. A divergence that is held against its
 ideal has the ideal in every window, so its evidence is that of one sample.
 
+Speeds are medians of rounds, whose error is the bootstrap's; the rounds of two runs have nothing to
+do with each other, so they are compared but not paired.
+
+Greedy generations are paired one by one, each as good as any other.
+
 Only what was asked on both sides is paired; results over other questions or windows are not paired
 at all (`pairing.mismatch` says why), and what has fewer than two pairs has no error to go by.
 """
@@ -21,7 +26,7 @@ from numpy.typing import NDArray
 
 from quantgate import stats
 from quantgate.gate.pairing import labels, mismatch, questions_of
-from quantgate.gate.scales import LOGARITHMIC, cluster_noun
+from quantgate.gate.scales import LOGARITHMIC, cluster_noun, is_median
 from quantgate.items import ChoiceItems, ItemResults, WindowItems
 from quantgate.results import Direction, Evidence, Score
 from quantgate.stats.quantiles import t_quantile
@@ -146,11 +151,13 @@ def _answers(
 def _windows(
     score: Score, now: WindowItems, before: WindowItems, against: str, allowed: float | None
 ) -> Evidence:
+    if is_median(score.metric):
+        return _rounds(score, now, before, against, allowed)
     metric, noun = score.metric, cluster_noun(score.metric)
     order = np.argsort(now.begins, kind="stable")  # a sequential run takes them in another
     difference = (now.sums[metric] - before.sums[metric])[order]
     counts = now.counts[metric][order]
-    estimate = stats.clustered_ratio(difference, counts, independent=noun == "documents")
+    estimate = stats.clustered_ratio(difference, counts, independent=noun != "windows")
     return Evidence(
         against=against,
         scale=LOGARITHMIC.get(metric, score.unit),
@@ -162,6 +169,26 @@ def _windows(
         allowed=allowed,
         p_value=stats.t_p_value(estimate),
         method=f"Student's t, {len(order):,} {noun}",
+        n=estimate.n,
+        clusters=estimate.clusters,
+    )
+
+
+def _rounds(
+    score: Score, now: WindowItems, before: WindowItems, against: str, allowed: float | None
+) -> Evidence:
+    estimate = stats.median_shift(now.sums[score.metric], before.sums[score.metric])
+    return Evidence(
+        against=against,
+        scale=score.unit,
+        delta=estimate.value,
+        stderr=estimate.stderr,
+        low=estimate.low,
+        high=estimate.high,
+        detectable=stats.detectable(estimate.stderr, clusters=estimate.clusters),
+        allowed=allowed,
+        p_value=stats.t_p_value(estimate),
+        method=f"bootstrap of the median, {estimate.n:,} rounds",
         n=estimate.n,
         clusters=estimate.clusters,
     )

@@ -12,7 +12,7 @@ from quantgate.baselines.store import compare_comparability
 from quantgate.provenance import drift
 from quantgate.results import Comparability, Measurement, Verdict
 
-DISTANCES = frozenset({"kl_divergence", "agreement"})
+DISTANCES = frozenset({"kl_divergence", "agreement", "generation", "speed", "memory"})
 DRIFT = "differs from the baseline: "
 IDENTICAL = "identical packages: the candidate's digest is the reference's"
 PACKAGE = "package"  # the key of a backend's identity that digests every file it reads
@@ -32,7 +32,11 @@ class Findings:
 
 
 def is_divergence(measurement: Measurement) -> bool:
-    """Say whether the task measures a distance by itself, so that the ideal is 0 (or all)."""
+    """Say whether the task holds against the reference by itself.
+
+    The reference's own figure is then 0 (a distance), or 1 where higher is better: full agreement,
+    or a ratio to itself.
+    """
     return measurement.task.partition(".")[0] in DISTANCES
 
 
@@ -61,7 +65,7 @@ def find(
     A measurement that is its own reference is held against its baseline alone. A sequential run is
     batched stage by stage, so its plan says nothing about whether it is comparable.
     """
-    own = reference is not None and reference.case_id == measurement.case_id
+    own = _own(measurement, reference)
     unlike = [] if baseline is None else _unlike_baseline(measurement, metric, baseline)
     faults = [*_not_a_number(measurement, metric), *unlike]
     if reference is not None and not own:
@@ -74,12 +78,18 @@ def find(
             "both sides read the same scores"
         )
     notes = [IDENTICAL] if identical and not own else []
-    notes += [] if reference is None else _elsewhere(measurement, reference)
+    notes += _elsewhere(measurement, reference)
     notes += _partial(measurement)
     drifted = [] if baseline is None else _drift(measurement, baseline, provenance)
     if drifted:
         notes.append(f"{DRIFT}{'; '.join(drifted)}")
     return Findings(faults, notes, bool(unlike))
+
+
+def _own(measurement: Measurement, reference: Measurement | None) -> bool:
+    """Whether a measurement is held against itself."""
+    named = measurement.detail.get("reference") if reference is None else reference.case_id
+    return bool(named == measurement.case_id)
 
 
 def reference_digest(measurement: Measurement, reference: Measurement | None) -> str | None:
@@ -142,12 +152,13 @@ def _unlike_reference(measurement: Measurement, metric: str, reference: Measurem
     return faults + [f"the reference: {fault}" for fault in _not_a_number(reference, metric)]
 
 
-def _elsewhere(measurement: Measurement, reference: Measurement) -> list[str]:
+def _elsewhere(measurement: Measurement, reference: Measurement | None) -> list[str]:
     """Tell where candidate and reference didn't run on the same engine and provider."""
+    held = measurement.detail.get("reference_identity") if reference is None else reference.identity
     places = [
-        f"{each.identity.get('backend')} on {each.identity.get('provider')}"
-        for each in (measurement, reference)
-        if "provider" in each.identity
+        f"{identity.get('backend')} on {identity.get('provider')}"
+        for identity in (measurement.identity, held)
+        if isinstance(identity, Mapping) and "provider" in identity
     ]
     if len(set(places)) < 2:
         return []

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgate.gate.scales import LOGARITHMIC
+from quantgate.gate.scales import LOGARITHMIC, is_median
 from quantgate.items import NOT_ASKED, ChoiceItems, ItemResults, WindowItems
 from quantgate.tasks.categories import CATEGORIES
 
@@ -111,6 +111,8 @@ def figure(metric: str, items: ItemResults) -> float | None:
         return None if mask is None or not mask.any() else float(items.correct[mask].mean())
     if metric not in items.sums or not items.counts[metric].sum() > 0:
         return None
+    if is_median(metric):
+        return float(np.median(items.sums[metric] / items.counts[metric]))
     mean = float(items.sums[metric].sum() / items.counts[metric].sum())
     try:
         return math.exp(mean) if metric in LOGARITHMIC else mean

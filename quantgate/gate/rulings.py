@@ -7,6 +7,7 @@ from typing import Final
 
 from quantgate.gate.checks import Check
 from quantgate.gate.evidence import bounds, unchanged
+from quantgate.gate.scales import PAIRED
 from quantgate.gate.tolerances import SIGNIFICANT
 from quantgate.results import Evidence, Verdict
 
@@ -87,8 +88,13 @@ def _bounds_in_words(evidence: Evidence, low: float, high: float) -> str:
 
 
 def better_than_reference(check: Check) -> bool:
-    """Whether the candidate does better than what it was quantized from by more than chance."""
+    """Whether the candidate does better than what it was quantized from by more than chance.
+
+    That it is faster is what it was quantized for.
+    """
     evidence = check.evidence
+    if evidence is not None and evidence.scale in PAIRED["speed"].values():
+        return False
     if check.anchor.against != "reference" or evidence is None or check.harm >= 0:
         return False
     return evidence.p_value < REMARKABLE and (check.chance is None or check.chance < REMARKABLE)

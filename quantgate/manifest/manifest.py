@@ -22,7 +22,7 @@ from quantgate.manifest.faults import schema_fault, syntax_fault
 from quantgate.manifest.models import Build, Document, ModelTable, VariantTable
 from quantgate.manifest.overrides import Overrides, apply_overrides
 from quantgate.manifest.policy import Policy
-from quantgate.manifest.tables import EMBEDDED, Data, Runtime, Tasks
+from quantgate.manifest.tables import EMBEDDED, Data, GenerationTable, Runtime, SpeedTask, Tasks
 from quantgate.results import Limits
 
 __all__ = ["Manifest", "Overrides", "apply_overrides", "describe", "load_manifest"]
@@ -65,8 +65,8 @@ class Manifest:
             KeyError: there is no such suite, model or variant.
         """
         suite = suite.partition(".")[0]
-        # An agreement is held against another engine, whether there is a reference or not.
-        anchored = case.reference is not None or suite == "agreement"
+        # These bring what they are held against, whether there is a reference or not.
+        anchored = case.reference is not None or suite in {"agreement", "speed", "memory"}
         general = self.policy.metrics(suite).get(metric)
         own = self._variant(case).policy.metrics(suite).get(metric)
         policies = [policy for policy in (own, general) if policy is not None]
@@ -203,8 +203,21 @@ def describe(manifest: Manifest) -> list[str]:
         f"perplexity: {manifest.data.text}, {protocols}{cut}",
         f"kl_divergence: {manifest.data.text}, window {manifest.tasks.kl_divergence.window}",
         f"agreement: {', '.join(manifest.tasks.agreement.backends)}",
+        _generation(manifest.tasks.generation),
+        _speed(manifest.tasks.speed),
         f"threads: {manifest.runtime.threads or 'chosen by the backend'}",
     ]
+
+
+def _generation(task: GenerationTable) -> str:
+    asked = f"{task.texts} passages, {task.questions} questions, {task.dialogs} dialogs"
+    return f"generation: {asked}, at most {task.new_tokens} tokens an answer"
+
+
+def _speed(task: SpeedTask) -> str:
+    prefill = "/".join(map(str, task.prefill))
+    reads = f", prefill {prefill}" if prefill else ""
+    return f"speed: prompt {task.prompt}, {task.new_tokens} new tokens{reads}, {task.rounds} rounds"
 
 
 def _read(file: Path) -> str:

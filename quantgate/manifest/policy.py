@@ -101,8 +101,13 @@ class Policy(Table):
     perplexity: dict[Name, MetricPolicy] = Field(default_factory=dict)
     kl_divergence: dict[Name, MetricPolicy] = Field(default_factory=dict)
     agreement: dict[Name, MetricPolicy] = Field(default_factory=dict)
+    generation: dict[Name, MetricPolicy] = Field(default_factory=dict)
+    speed: dict[Name, MetricPolicy] = Field(default_factory=dict)
+    memory: dict[Name, MetricPolicy] = Field(default_factory=dict)
 
-    @field_validator("mmlu", "perplexity", "kl_divergence", "agreement")
+    @field_validator(
+        "mmlu", "perplexity", "kl_divergence", "agreement", "generation", "speed", "memory"
+    )
     @classmethod
     def _drops_have_items(
         cls, metrics: dict[str, MetricPolicy], info: ValidationInfo

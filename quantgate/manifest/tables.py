@@ -9,7 +9,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 # Names become file and folder names, so unlike `cases.SLUG` they may not begin with a full stop:
@@ -181,6 +188,52 @@ class AgreementTable(Table):
     _backends_once = field_validator("backends")(distinct)
 
 
+class SpeedTask(Table):
+    """`[tasks.speed]`: one prompt, what follows it, and prompts that are only read.
+
+    Lengths in tokens; those of `prefill` that exceed a model's context are left out.
+    """
+
+    prompt: Count = 128
+    new_tokens: int = Field(default=256, ge=2)
+    prefill: tuple[Count, ...] = (128, 512, 2048)
+    rounds: int = Field(default=9, ge=5)
+
+    _prefill_once = field_validator("prefill")(distinct)
+
+
+class MemoryTask(Table):
+    """`[tasks.memory]`: the generation during which memory is watched; lengths in tokens."""
+
+    prompt: Count = 128
+    new_tokens: Count = 256
+
+
+class GenerationTable(Table):
+    """`[tasks.generation]`: what is generated behind, and how far.
+
+    `texts` passages of `prompt_tokens`, `questions` behind their shots and `dialogs` of two; an
+    answer has at most `new_tokens`, and one to a question ends before any string of `stop`.
+    """
+
+    texts: int = Field(default=16, ge=0)
+    questions: int = Field(default=8, ge=0)
+    dialogs: int = Field(default=4, ge=0)
+    prompt_tokens: Count = 64
+    new_tokens: Count = 64
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ("\n",)
+
+    _stop_once = field_validator("stop")(distinct)
+
+    @model_validator(mode="after")
+    def _something(self) -> GenerationTable:
+        if not self.texts + self.questions + self.dialogs:
+            raise PydanticCustomError(
+                "generation-empty", "one of texts, questions and dialogs should be above 0"
+            )
+        return self
+
+
 class Tasks(Table):
     """`[tasks]`: one table per suite."""
 
@@ -188,3 +241,6 @@ class Tasks(Table):
     perplexity: PerplexityTask = PerplexityTask()
     kl_divergence: KlDivergenceTask = KlDivergenceTask()
     agreement: AgreementTable = AgreementTable()
+    generation: GenerationTable = GenerationTable()
+    speed: SpeedTask = SpeedTask()
+    memory: MemoryTask = MemoryTask()

@@ -44,9 +44,28 @@ class Tokenizer:
         eos: int | None = self._tokenizer.eos_token_id
         return eos if bos is None else bos
 
+    @property
+    def end(self) -> int | None:
+        """The id that ends a text; None without one."""
+        eos: int | None = self._tokenizer.eos_token_id
+        return eos
+
+    def encode_behind(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text that follows another, without special tokens."""
+        return tuple(self._tokenizer(text, add_special_tokens=False).input_ids)
+
     def decode(self, ids: Iterable[int]) -> str:
         """Text of `ids`, for messages."""
         return str(self._tokenizer.decode(list(ids)))
+
+    def texts(self, sequences: Sequence[Sequence[int]]) -> list[str]:
+        """Text of each of `sequences`, special tokens left out and nothing tidied."""
+        decoded: list[str] = self._tokenizer.batch_decode(
+            [list(ids) for ids in sequences],
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
+        )
+        return decoded
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

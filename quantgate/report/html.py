@@ -25,6 +25,7 @@ from quantgate.report.sections.answers import answers
 from quantgate.report.sections.divergence import divergence
 from quantgate.report.sections.failures import failures
 from quantgate.report.sections.flips import flips
+from quantgate.report.sections.generation import generation
 from quantgate.report.sections.overview import headline, matrix
 from quantgate.report.sections.parts import Numbering
 from quantgate.report.sections.sides import Sides
@@ -46,6 +47,7 @@ def render_html(run: RunFile) -> str:
         "divergence": divergence(sides, numbering),
         "perplexity": perplexity(sides, numbering),
         "flips": flips(sides),
+        "generation": generation(sides),
         "surroundings": surroundings(run, sides),
         "started": str(run.facts.get("started", "")),
         "version": __version__,

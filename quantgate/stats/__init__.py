@@ -4,6 +4,7 @@
 - `pairs`: the change in accuracy over the same questions, exact McNemar.
 - `ratios`: log-perplexities and divergences by window; `serial`: windows that are alike.
 - `intervals`: of a normal estimate and of a fraction; `resampling`: of anything, by bootstrap.
+- `medians`: the shift of a median, of figures some of which were disturbed.
 - `power`: the smallest change a run would have found.
 - `multiplicity`: many questions asked at once.
 
@@ -13,6 +14,7 @@ Every docstring is a specification; docs/statistics.md shows that the intervals 
 from quantgate.stats.estimates import Estimate, t_p_value
 from quantgate.stats.intervals import normal_interval, wilson_interval
 from quantgate.stats.means import clustered_stderr, mean_stderr, paired
+from quantgate.stats.medians import median_shift
 from quantgate.stats.multiplicity import holm
 from quantgate.stats.pairs import mcnemar, paired_share
 from quantgate.stats.power import detectable, paired_detectable
@@ -28,6 +30,7 @@ __all__ = [
     "holm",
     "mcnemar",
     "mean_stderr",
+    "median_shift",
     "normal_interval",
     "paired",
     "paired_detectable",

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from quantgate.answers import Answers
 from quantgate.backends.base import FloatArray
 from quantgate.packages.tokenizer import Tokenizer
-from quantgate.requests import Request
+from quantgate.requests import Generation, Ids, Request
 
 
 class Items(Protocol):
@@ -53,15 +53,10 @@ class KeptRows:
     digest: str
 
 
-class Task(ABC, Generic[ItemsT, SamplesT]):
-    """A corpus with its protocol, from ids to per-item results.
-
-    `compares` says that a candidate's rows with a place are held against its reference's; without
-    it, every case's are held against its own, as a reference's always are.
-    """
+class BaseTask(ABC, Generic[ItemsT, SamplesT]):
+    """A corpus with its protocol, as far as what is asked: ids."""
 
     name: str
-    compares: bool = False
 
     @property
     @abstractmethod
@@ -72,12 +67,38 @@ class Task(ABC, Generic[ItemsT, SamplesT]):
     def encode(self, tokenizer: Tokenizer, context: int) -> ItemsT:
         """Items for a model that reads at most `context` tokens."""
 
+
+class Task(BaseTask[ItemsT, SamplesT]):
+    """A corpus with its protocol, from ids to the per-item results of teacher forcing.
+
+    `compares` says that a candidate's rows with a place are held against its reference's; without
+    it, every case's are held against its own, as a reference's always are.
+    """
+
+    compares: bool = False
+
     @abstractmethod
     def score(self, items: ItemsT, ask: Ask, tokenizer: Tokenizer) -> SamplesT:
         """Ask for all items, in one round or several, and read the answers.
 
         Only one round may hold requests with a place.
         """
+
+
+class Generate(Protocol):
+    """Lets the model generate: the answers to each request, round by round, stop ids included."""
+
+    def __call__(self, requests: Sequence[Generation]) -> list[tuple[Ids, ...]]:
+        """Answers to `requests`; raises InvalidMeasurement."""
+        ...
+
+
+class GenerativeTask(BaseTask[ItemsT, SamplesT]):
+    """A corpus with its protocol, from ids to what a model generates behind them."""
+
+    @abstractmethod
+    def answer(self, items: ItemsT, generate: Generate, tokenizer: Tokenizer) -> SamplesT:
+        """Let the model answer all items."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Backends that misbehave in a child process.
 
-A child whose `PYTHONPATH` names the folder that `plant` makes knows two backends more: `planted`, a
-package that does something bad at a given batch, and `wide`, whose rows are large and computed
-without a model. Product code knows nothing of them.
+A child whose `PYTHONPATH` names the folder that `plant` makes knows three backends more: `planted`,
+a package that does something bad at a given batch, `wide`, whose rows are large and computed
+without a model, and `writer`, which generates without one and does something bad at a given id.
+Product code knows nothing of them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def plant(folder: Path) -> str:
 def open_backend(spec: BackendSpec):
     if spec.backend == "wide":
         return Wide(**spec.options)
+    if spec.backend == "writer":
+        return Writer(**spec.options)
     if spec.backend != "planted":
         return real_open(spec)
     options = dict(spec.options)
@@ -87,6 +90,60 @@ class Wide:
     def close(self) -> None: ...
 
 
+VOCABULARY = 97
+
+
+def next_id(ids: Sequence[int]) -> int:
+    """What follows a sequence; every id in it, and its place, matter."""
+    return sum((place + 3) * (id_ + 1) ** 2 for place, id_ in enumerate(ids)) % VOCABULARY
+
+
+class Writer:
+    """Generates by `next_id`, until it has generated `at` - 1 ids.
+
+    Attributes:
+        calls: what was asked of it, in order: `("append", ids)`, `("step", id)`, `("close",)`.
+    """
+
+    def __init__(self, does: str = "", at: int = 0, context: int = 1000) -> None:
+        self.deed, self.at, self.count = does, at, 0
+        self.identity = {"backend": "writer"}
+        self.limits = PlanLimits(True, True, context, CostModel(1, 1, 1))
+        self.head = IdentityHead()
+        self.calls: list[tuple[object, ...]] = []
+
+    def decoding(self, capacity: int) -> Writing:
+        self.calls.append(("decoding", capacity))
+        return Writing(self)
+
+    def close(self) -> None: ...
+
+
+class Writing:
+    """A sequence of a `Writer`."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.writer, self.ids = writer, []
+
+    def append(self, ids: Sequence[int], /) -> int:
+        self.writer.calls.append(("append", tuple(ids)))
+        return self._next(ids)
+
+    def step(self, id_: int, /) -> int:
+        self.writer.calls.append(("step", id_))
+        return self._next([id_])
+
+    def _next(self, ids: Sequence[int]) -> int:
+        self.writer.count += 1
+        if self.writer.count == self.writer.at:
+            misbehave(self.writer.deed)
+        self.ids.extend(ids)
+        return next_id(self.ids)
+
+    def close(self) -> None:
+        self.writer.calls.append(("close",))
+
+
 def misbehave(deed: str) -> None:
     deeds = {
         "segfault": lambda: ctypes.string_at(0),
@@ -103,6 +160,8 @@ def misbehave(deed: str) -> None:
         "memory_error": lambda: np.empty(2**50, np.int8).fill(1),
         "refuse": lambda: _raise(UsageFault("odd", need="a", found="b \n ü", fix="c")),
         "grow": _grow,
+        "swell": lambda: _swell(0.5),
+        "swell_briefly": lambda: _swell(0),
         "multiply": _multiply,
     }
     deeds[deed]()
@@ -150,6 +209,13 @@ def _grow() -> None:
     for _ in range(80):
         kept.append(np.ones(2**22))  # 32 MiB
         time.sleep(0.01)
+
+
+def _swell(seconds: float) -> None:
+    """Hold 300 MiB and give them back."""
+    held = np.ones(300 * 2**17)
+    time.sleep(seconds)
+    del held
 
 
 def _multiply() -> None:

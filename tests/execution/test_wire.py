@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from quantgate.backends.base import BackendSpec
 from quantgate.cost_model import CostModel
 from quantgate.errors import InvalidMeasurement, UsageFault
-from quantgate.execution import frames, wire
+from quantgate.execution import frames, generation_wire, wire
 from quantgate.execution.frames import Frame
-from quantgate.execution.orders import Comparison, Order, Readings
+from quantgate.execution.orders import Comparison, Generated, GenerateOrder, Order, Readings
 from quantgate.plan import Group, PlanLimits, make_plan
 from quantgate.requests import Loglikelihood
 
@@ -97,7 +97,7 @@ def test_faults_cross_as_themselves(kind):
     assert str(found) == str(fault)
 
 
-@pytest.mark.parametrize("change", [{"protocol": 2}, {"quantgate": "0.0.0"}])
+@pytest.mark.parametrize("change", [{"protocol": 1}, {"quantgate": "0.0.0"}])
 def test_another_version_is_refused(change):
     frame = wire.open_frame(BackendSpec("ort", "x"), None)
     with pytest.raises(InvalidMeasurement, match="protocol-mismatch"):
@@ -125,3 +125,52 @@ def test_padded_groups_stay_padded():
     batch = Group((), tuple(rows), padded=True)
     found = wire.order_of(crossed(wire.order_frame(1, Order(batch, NONE, NONE, NONE))))
     assert found.batch == batch
+
+
+@given(st.lists(ids, min_size=1, max_size=4).map(tuple), st.integers(1, 9), st.just(()) | ids)
+def test_generations_cross_whole(rounds, limit, stops):
+    order = GenerateOrder(rounds, limit, stops, 10**6)
+    found = generation_wire.order_of(crossed(generation_wire.order_frame(3, order)))
+    assert found == order
+    assert hash(found) == hash(order)  # tuples of ints
+    steps = np.arange(sum(map(len, rounds)) - len(rounds)) * 0.1
+    odd = np.full(len(rounds), 5e-324)
+    generated = Generated(rounds, odd, steps, ("stop",) * len(rounds), 123)
+    frame = crossed(generation_wire.generated_frame(3, generated))
+    assert frame.values["number"] == 3
+    answer = generation_wire.generated_of(frame)
+    assert (answer.ids, answer.ended, answer.loaded_mib) == (rounds, generated.ended, 123)
+    assert same(answer.first_s, odd)
+    assert same(answer.step_s, steps)
+
+
+def test_generations_with_missing_or_short_parts_are_named_faults():
+    order = GenerateOrder(((1, 2), (3,)), 4, (0,), 11)
+    generated = Generated(((1, 2), (3,)), np.ones(2), np.ones(1), ("stop", "limit"), 9)
+    asked = generation_wire.order_frame(1, order)
+    answered = generation_wire.generated_frame(1, generated)
+    for frame, decode in (
+        (asked, generation_wire.order_of),
+        (answered, generation_wire.generated_of),
+    ):
+        decode(frame)
+        without = [
+            Frame(frame.kind, frame.values, {k: a for k, a in frame.arrays.items() if k != name})
+            for name in frame.arrays
+        ]
+        short = [
+            Frame(frame.kind, frame.values, {**frame.arrays, name: frame.arrays[name][:-1]})
+            for name in frame.arrays
+            if name != "stops"
+        ]
+        less = [
+            Frame(frame.kind, {k: v for k, v in frame.values.items() if k != name}, frame.arrays)
+            for name in frame.values
+            if name != "number"
+        ]
+        for damaged in (*without, *short, *less):
+            with pytest.raises(InvalidMeasurement, match=f"frame-malformed.*{frame.kind}"):
+                decode(damaged)
+    for change in ({"limit": 0}, {"capacity": 10}):
+        with pytest.raises(InvalidMeasurement, match="frame-malformed"):
+            generation_wire.order_of(Frame("generate", {**asked.values, **change}, asked.arrays))

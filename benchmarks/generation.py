@@ -1,0 +1,184 @@
+"""Speed of greedy generation: quantgate's ORT loop against onnxruntime-genai's own.
+
+Both sides are loaded in one process from the same package, with the same threads, on the CPU:
+
+* *onnxruntime-genai*: its Generator in the loop of its own benchmark: append the prompt, then
+  generate id after id, greedily and with `min_length` at its most, so that no end of text ends it;
+  but for the number of threads the package's own settings;
+* *quantgate*: what `OrtBackend.decoding` does, as its generation and speed suites use it.
+
+Sides take turns, and every other round the other one begins, so a drift of the machine meets both.
+Time to first token ends when the first id is known; tokens per second are those of the ids after
+it. The ratio is that of tokens per second, quantgate over onnxruntime-genai: its median over
+rounds, and its range. Ids are compared: only an end-of-text id, kernels that round and ties may
+make them part.
+
+    python -m benchmarks.generation --package DIR [DIR ...] [--new 256] [--rounds 5] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from benchmarks.output import print_table, write_json
+from quantgate.backends.ort import OrtBackend
+from quantgate.packages.package import OnnxPackage, open_package
+
+OURS, GENAI = "quantgate", "onnxruntime-genai"
+SEED = 20260711
+
+Ids = Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One generation: its ids, seconds to the first and seconds of all others."""
+
+    ids: list[int]
+    first_s: float
+    rest_s: float
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Of the ids after the first."""
+        return (len(self.ids) - 1) / self.rest_s
+
+
+@dataclass(slots=True)
+class Side:
+    """One way to generate, and its turns so far."""
+
+    generate: Callable[[Ids, int], Turn]
+    turns: list[Turn] = field(default_factory=list)
+
+
+def main() -> None:
+    """Measure and print."""
+    options = _options()
+    results = {str(folder): _measure(open_package(folder), options) for folder in options.package}
+    for folder, result in results.items():
+        _report(folder, result)
+    told = {name: getattr(options, name) for name in ("prompt", "new", "threads", "rounds")}
+    write_json(options.json, "generation", {"options": told, "results": results})
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--package", type=Path, nargs="+", required=True, help="decoder packages")
+    parser.add_argument("--prompt", type=int, default=128, help="tokens to append")
+    parser.add_argument("--new", type=int, default=256, help="tokens to generate")
+    parser.add_argument("--threads", type=int, default=2, help="of every session")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, default=None, help="keep everything measured here")
+    return parser.parse_args()
+
+
+def _measure(package: OnnxPackage, options: argparse.Namespace) -> dict[str, Any]:
+    """Everything about one package, JSON-ready; an untimed round goes before the others."""
+    random = np.random.default_rng(SEED)
+    prompt = random.integers(0, package.config.vocab_size, options.prompt).tolist()
+    sides = {
+        OURS: Side(_ours(package, options.threads)),
+        GENAI: Side(_genai(package, options.threads)),
+    }
+    for number in range(options.rounds + 1):
+        for side in list(sides.values())[:: 1 if number % 2 else -1]:
+            turn = side.generate(prompt, options.new)
+            if number:
+                side.turns.append(turn)
+    ours, genai = sides[OURS].turns, sides[GENAI].turns
+    return {
+        "package": package.digest,
+        "tokens_per_s": {name: [t.tokens_per_s for t in s.turns] for name, s in sides.items()},
+        "first_token_s": {name: [t.first_s for t in s.turns] for name, s in sides.items()},
+        "round_ratios": [a.tokens_per_s / b.tokens_per_s for a, b in zip(ours, genai, strict=True)],
+        "same_ids": _agreed(ours[-1].ids, genai[-1].ids),
+        "ids": options.new,
+    }
+
+
+def _ours(package: OnnxPackage, threads: int) -> Callable[[Ids, int], Turn]:
+    backend = OrtBackend(package, threads=threads)
+
+    def generate(prompt: Ids, new: int) -> Turn:
+        decoding = backend.decoding(len(prompt) + new)
+        began = perf_counter()
+        ids = [decoding.append(prompt)]
+        first = perf_counter()
+        for _ in range(new - 1):
+            ids.append(decoding.step(ids[-1]))
+        ended = perf_counter()
+        decoding.close()
+        return Turn(ids, first - began, ended - first)
+
+    return generate
+
+
+def _genai(package: OnnxPackage, threads: int) -> Callable[[Ids, int], Turn]:
+    import onnxruntime_genai
+
+    config = onnxruntime_genai.Config(str(package.folder))
+    session = {"intra_op_num_threads": threads}
+    config.overlay(json.dumps({"model": {"decoder": {"session_options": session}}}))
+    model = onnxruntime_genai.Model(config)
+
+    def generate(prompt: Ids, new: int) -> Turn:
+        longest = len(prompt) + new
+        params = onnxruntime_genai.GeneratorParams(model)
+        params.set_search_options(
+            batch_size=1, do_sample=False, max_length=longest, min_length=longest
+        )
+        generator = onnxruntime_genai.Generator(model, params)
+        began = perf_counter()
+        generator.append_tokens(np.array(prompt, dtype=np.int32))
+        generator.generate_next_token()
+        first = perf_counter()
+        for _ in range(new - 1):
+            generator.generate_next_token()
+        ended = perf_counter()
+        ids = [int(number) for number in generator.get_sequence(0)[len(prompt) :]]
+        if len(ids) != new:
+            raise SystemExit(f"onnxruntime-genai generated {len(ids)} of {new} tokens")
+        return Turn(ids, first - began, ended - first)
+
+    return generate
+
+
+def _agreed(one: Ids, other: Ids) -> int:
+    """Length of the common beginning."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=True)))
+
+
+def _report(folder: str, result: dict[str, Any]) -> None:
+    ratios = result["round_ratios"]
+    print(f"\n{folder}")
+    print_table(
+        [
+            {
+                "side": name,
+                "first token ms": 1000 * statistics.median(result["first_token_s"][name]),
+                "tokens/s": statistics.median(result["tokens_per_s"][name]),
+                "lowest": min(result["tokens_per_s"][name]),
+                "highest": max(result["tokens_per_s"][name]),
+            }
+            for name in (GENAI, OURS)
+        ]
+    )
+    print(
+        f"ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}); "
+        f"the first {result['same_ids']} of {result['ids']} ids are the same"
+    )
+
+
+if __name__ == "__main__":
+    main()

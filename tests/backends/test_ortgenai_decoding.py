@@ -1,0 +1,169 @@
+"""The generators' greedy ids are those of one full forward per id by plain ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from quantgate.backends.ortgenai import OrtGenaiBackend
+from quantgate.errors import InvalidMeasurement
+from quantgate.packages.package import open_package
+from tests.greedy import decode, ids_of, naive, require_greedy
+from tests.straightforward import PlainModel
+from tests.tiny_models import Tiny, write_package
+
+genai = pytest.importorskip("onnxruntime_genai")
+
+ROUNDS = (ids_of(40, 1), ids_of(9, 2), ids_of(1, 3))
+STEPS = 12
+NOISE = {"fp32": 1e-4, "int8": 0.05, "int4": 0.05}
+
+
+def backend_of(folder: Path) -> OrtGenaiBackend:
+    return OrtGenaiBackend(open_package(folder), threads=2)
+
+
+def rewrite(folder: Path, change) -> None:
+    path = folder / "genai_config.json"
+    config = json.loads(path.read_text("utf-8"))
+    change(config)
+    path.write_text(json.dumps(config), "utf-8")
+
+
+@pytest.mark.parametrize("precision", NOISE)
+def test_rounds_on_one_cache_equal_full_forwards(built, precision):
+    decoding = backend_of(built[precision]).decoding(128)
+    sequence, places = decode(decoding, ROUNDS, STEPS)
+    assert len(places) == 3 * (STEPS + 1)
+    require_greedy(PlainModel(built[precision]).logits, sequence, places, NOISE[precision])
+
+
+def test_package_that_the_runtime_cannot_continue_is_named(built):
+    """What the builder writes for fp16 on the CPU fails behind a cache in the runtime itself."""
+    decoding = backend_of(built["fp16"]).decoding(64)
+    ids = ids_of(20, 1)
+    following = decoding.append(ids)
+    logits = PlainModel(built["fp16"]).logits(ids)[-1]
+    assert logits.max() - logits[following] < 0.02
+    with pytest.raises(InvalidMeasurement) as caught:
+        decoding.step(following)
+    assert caught.value.code == "run-failed"
+
+
+def test_end_of_text_is_an_id_like_others(own_package):
+    """The runtime ends there; who decodes decides by ids of its own."""
+    forward = PlainModel(own_package).logits
+    ids = ids_of(20, 4)
+    expected = naive(forward, ids, 9)
+    answer = expected[len(ids) :]
+    for eos in ([answer[0]], [answer[4]], list(answer)):
+        rewrite(own_package, lambda config, eos=eos: config["model"].update(eos_token_id=eos))
+        assert decode(backend_of(own_package).decoding(64), [ids], 8)[0] == expected
+
+
+def test_round_behind_an_end_of_text(own_package):
+    forward = PlainModel(own_package).logits
+    last = naive(forward, ROUNDS[0], STEPS + 1)[-1]
+    rewrite(own_package, lambda config: config["model"].update(eos_token_id=last))
+    sequence, places = decode(backend_of(own_package).decoding(128), ROUNDS, STEPS)
+    require_greedy(forward, sequence, places, 1e-4)
+
+
+def test_searches_that_a_package_asks_for_are_undone(own_package):
+    forward = PlainModel(own_package).logits
+    ids = ids_of(3, 4) * 6
+    search = {
+        "do_sample": True,
+        "min_length": 30,
+        "no_repeat_ngram_size": 1,
+        "num_beams": 3,
+        "num_return_sequences": 2,
+        "repetition_penalty": 5.0,
+        "temperature": 9.0,
+        "top_k": 50,
+    }
+    rewrite(own_package, lambda config: config.update(search=search))
+    decoding = backend_of(own_package).decoding(64)
+    assert decode(decoding, [ids], 15)[0] == naive(forward, ids, 16)
+
+
+@pytest.mark.parametrize("capacity", [40, 1024])
+def test_sequence_up_to_its_capacity(built, capacity):
+    """At the full context no place is left for the id that is chosen last."""
+    backend = backend_of(built["fp32"])
+    assert backend.limits.context == 1024
+    decoding = backend.decoding(capacity)
+    sequence, places = decode(decoding, [ids_of(capacity - 12, 5)], 12)
+    assert len(sequence) == capacity + 1
+    forward = PlainModel(built["fp32"]).logits
+    require_greedy(lambda ids: forward(ids[:capacity]), sequence, places, 1e-4)
+    with pytest.raises(ValueError, match=str(capacity)):
+        decoding.step(1)
+
+
+def test_ids_that_nobody_chose_are_followed(tiny_folder):
+    """What is appended decides, not what was returned."""
+    forward = PlainModel(tiny_folder).logits
+    decoding = backend_of(tiny_folder).decoding(64)
+    ids = list(ids_of(20, 4))
+    found = decoding.append(ids)
+    for number, forced in enumerate(ids_of(15, 5)):
+        assert found == forward(ids)[-1].argmax()
+        ids.append(forced if number % 3 else found)
+        found = decoding.step(ids[-1])
+    assert found == forward(ids)[-1].argmax()
+
+
+def test_model_type_that_refuses_to_rewind(built, monkeypatch):
+    """What follows is then computed with all that came before."""
+
+    def refuse(self, length):
+        raise RuntimeError("RewindTo is currently not supported for phi3v.")
+
+    monkeypatch.setattr(genai.Generator, "rewind_to", refuse)
+    sequence, places = decode(backend_of(built["fp32"]).decoding(128), ROUNDS, STEPS)
+    require_greedy(PlainModel(built["fp32"]).logits, sequence, places, 1e-4)
+
+
+def test_steps_are_the_runtimes_own(tiny_folder, monkeypatch):
+    """Neither are logits fetched in a step, nor anything appended or rewound."""
+    decoding = backend_of(tiny_folder).decoding(64)
+    following = decoding.append(ids_of(20, 4))
+    for name in ("append_tokens", "get_logits", "get_output", "rewind_to"):
+        monkeypatch.delattr(genai.Generator, name)
+    for _ in range(10):
+        following = decoding.step(following)
+
+
+def test_second_sequence_knows_nothing_of_the_first(tiny_folder):
+    backend = backend_of(tiny_folder)
+    expected = naive(PlainModel(tiny_folder).logits, ids_of(12, 6), 9)
+    for seed in (7, 8):
+        other = backend.decoding(100)
+        decode(other, [ids_of(70, seed)], 5)
+        other.close()
+        other.close()
+        assert decode(backend.decoding(100), [ids_of(12, 6)], 8)[0] == expected
+    backend.close()
+    assert decode(backend.decoding(21), [ids_of(12, 6)], 8)[0] == expected
+
+
+def test_fault_21_of_equally_likely_ids_the_lowest(tmp_path):
+    folder = write_package(tmp_path, Tiny(logit_scale=0.0))
+    sequence, places = decode(backend_of(folder).decoding(32), [ids_of(5, 1)], 3)
+    assert [sequence[place] for place in places] == [0] * 4
+
+
+def test_fault_20_logits_that_are_not_finite(tmp_path):
+    folder = write_package(tmp_path, Tiny(poison="nan"))
+    with pytest.raises(InvalidMeasurement, match="nan as the largest logit behind 20") as caught:
+        backend_of(folder).decoding(64).append(ids_of(20, 1))
+    assert caught.value.code == "logits-not-finite"
+
+
+def test_run_that_fails_is_named(tiny_folder):
+    with pytest.raises(InvalidMeasurement, match="999999") as caught:
+        backend_of(tiny_folder).decoding(8).append((1, 999_999))
+    assert caught.value.code == "run-failed"
