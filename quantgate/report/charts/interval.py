@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from quantgate.report.charts.style import BETTER, WORSE, draw, light, rule
+from quantgate.report.charts.svg import label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +27,8 @@ def interval_chart(
         unit: of all of them.
         ident: what the SVG's ids begin with.
     """
+
+    unit = label(unit)
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
