@@ -27,7 +27,6 @@ def interval_chart(
         unit: of all of them.
         ident: what the SVG's ids begin with.
     """
-
     unit = label(unit)
 
     def paint(figure: Figure) -> None:
