@@ -135,7 +135,9 @@ class GatePlugin:
             cases = set(selected.values())
             preflight(self.corpora, self.baselines, suites, cases, self.options.cache)
         except UsageFault as fault:
-            raise pytest.UsageError(str(fault)) from None
+            from quantgate.report.escape import printable
+
+            raise pytest.UsageError(printable(str(fault))) from None
 
     def _refuse_reruns(self, items: list[pytest.Item]) -> None:
         marked = any(item.get_closest_marker("flaky") for item in items)

@@ -65,7 +65,9 @@ def pytest_configure(config: pytest.Config) -> None:
             config.pluginmanager.register(plugin, "quantgate-run")
             add_comparison(config, plugin.options)
     except UsageFault as fault:
-        raise pytest.UsageError(str(fault)) from None
+        from quantgate.report.escape import printable
+
+        raise pytest.UsageError(printable(str(fault))) from None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

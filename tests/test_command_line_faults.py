@@ -221,14 +221,12 @@ def test_fault_73_secrets_of_environment_and_arguments_reach_no_report(workspace
         assert not secrets_in(path.read_text(encoding="utf-8")), path
 
 
-@pytest.mark.xfail(strict=True, reason="the reason is stored as it was typed")
 def test_fault_73_secrets_of_a_reason_reach_no_baseline(workspace):
     outcome = workspace.run(*ONE, *UPDATE)
     assert outcome.status == PASSED, outcome.text
     assert not secrets_in((workspace.folder / BASELINE).read_text(encoding="utf-8"))
 
 
-@pytest.mark.xfail(strict=True, reason="as a path, https:// is https:/, and a refusal is printed")
 def test_fault_73_credentials_of_an_address_in_the_place_of_a_path_are_not_printed(workspace):
     address = f"https://someone:{TYPED[0]}@example.org/model"
     outcome = workspace.run(*ONE, f"--gate-model=int4={address}")
