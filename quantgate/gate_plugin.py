@@ -11,7 +11,7 @@ import pytest
 
 from quantgate.errors import InvalidMeasurement, UsageFault
 from quantgate.marks import RECORDS, SUITE_MARKERS, case_of, suite_of
-from quantgate.options import given_options
+from quantgate.option_table import given_options
 
 if TYPE_CHECKING:
     from quantgate.baselines.store import BaselineStore

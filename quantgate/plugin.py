@@ -12,7 +12,8 @@ from quantgate.comparing.plugin import add_comparison, expect_first_run
 from quantgate.errors import UsageFault
 from quantgate.gate_plugin import GATE, GatePlugin
 from quantgate.marks import OTHER_MARKERS, SUITE_MARKERS, suite_of
-from quantgate.options import OPTIONS, add_options, read_manifest, run_options
+from quantgate.option_table import OPTIONS, add_options
+from quantgate.options import read_manifest, run_options
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
