@@ -11,7 +11,7 @@ import pytest
 
 from quantgate.errors import InvalidMeasurement, UsageFault
 from quantgate.marks import RECORDS, SUITE_MARKERS, case_of, suite_of
-from quantgate.options import given_options
+from quantgate.option_table import given_options
 
 if TYPE_CHECKING:
     from quantgate.baselines.store import BaselineStore
@@ -137,7 +137,9 @@ class GatePlugin:
             cases = set(selected.values())
             preflight(self.corpora, self.baselines, suites, cases, self.options.cache)
         except UsageFault as fault:
-            raise pytest.UsageError(str(fault)) from None
+            from quantgate.report.escape import printable
+
+            raise pytest.UsageError(printable(str(fault))) from None
 
     def _refuse_reruns(self, items: list[pytest.Item]) -> None:
         marked = any(item.get_closest_marker("flaky") for item in items)

@@ -13,7 +13,8 @@ from quantgate.comparing.plugin import add_comparison, expect_first_run
 from quantgate.errors import UsageFault
 from quantgate.gate_plugin import GATE, GatePlugin
 from quantgate.marks import OTHER_MARKERS, SUITE_MARKERS, suite_of
-from quantgate.options import OPTIONS, add_options, read_manifest, run_options
+from quantgate.option_table import OPTIONS, add_options
+from quantgate.options import read_manifest, run_options
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,7 +69,9 @@ def pytest_configure(config: pytest.Config) -> None:
             config.pluginmanager.register(plugin, "quantgate-run")
             add_comparison(config, plugin.options)
     except UsageFault as fault:
-        raise pytest.UsageError(str(fault)) from None
+        from quantgate.report.escape import printable
+
+        raise pytest.UsageError(printable(str(fault))) from None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -13,6 +13,7 @@ from quantgate.baselines.store import BaselineStore
 from quantgate.errors import GateError
 from quantgate.journal import Journal
 from quantgate.records import from_record
+from quantgate.report.escape import redact
 from quantgate.report.results_json import RunFacts, write_results
 from quantgate.results import Decision, Measurement, Verdict
 from quantgate.suites import METRICS, task_names
@@ -101,7 +102,7 @@ class Recorder:
                     lambda task, metric, case=case: self._manifest.limits(  # type: ignore[misc]
                         case, task, metric.partition(".")[0]
                     ),
-                    reason=self._options.reason,
+                    reason=redact(self._options.reason),
                     provenance=provenance,
                     new_only=self._options.update_new_only,
                 )

@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from quantgate.cases import BuildRecipe, Package
 from quantgate.packages.build import package_folder, prepare
+from tests.command_line import Workspace
 from tests.tiny_corpora import write_mmlu, write_text
 from tests.tiny_models import Tiny, write_package, write_tokenizer
 
@@ -115,3 +116,42 @@ def built_packages(hugging_face_folder, tmp_path_factory) -> dict[str, Package]:
 def built(built_packages) -> dict[str, Path]:
     """Folders of `built_packages`."""
     return {name: package.path for name, package in built_packages.items()}
+
+
+@pytest.fixture(scope="session")
+def gate_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("gate-cache")
+
+
+@pytest.fixture
+def workspace(tmp_path, built, mmlu_folder, text_file, gate_cache):
+    """A folder with a manifest for two real packages."""
+    return Workspace(
+        tmp_path / "workspace",
+        reference=built["fp32"],
+        candidate=built["int4"],
+        mmlu=mmlu_folder,
+        text=text_file,
+        cache=gate_cache,
+    )
+
+
+@pytest.fixture(scope="session")
+def stored(tmp_path_factory, built, mmlu_folder, text_file, gate_cache):
+    """A workspace with baselines, and the outcome of storing them; copy it before changing it."""
+    first = Workspace(
+        tmp_path_factory.mktemp("stored") / "workspace",
+        reference=built["fp32"],
+        candidate=built["int4"],
+        mmlu=mmlu_folder,
+        text=text_file,
+        cache=gate_cache,
+    )
+    return first, first.store_baselines()
+
+
+@pytest.fixture
+def gated(workspace, stored):
+    """A workspace of one's own with the stored baselines."""
+    shutil.copytree(stored[0].folder / "baselines", workspace.folder / "baselines")
+    return workspace

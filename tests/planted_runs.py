@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from quantgate.report import results_json
 from quantgate.results import (
     Comparability,
     Decision,
@@ -96,6 +98,18 @@ def run_of(
         measurements=tuple(measurements),
         decisions=tuple(decisions),
     )
+
+
+def save(path: Path, run: RunFile) -> Path:
+    """Write `run` as the `results.json` that a run of its own would leave."""
+    document = {
+        "schema_version": 1,
+        "run": results_json._strict(run.facts, "run"),
+        "measurements": [results_json._strict(each, "m") for each in run.measurements],
+        "decisions": [results_json._strict(each, "d") for each in run.decisions],
+    }
+    path.write_bytes(results_json.serialize(document))
+    return path
 
 
 PERPLEXITY = decide(

@@ -18,45 +18,6 @@ ITEMS = "baselines/tiny/int4-ort-cpu.items.safetensors"
 ONE = ("-m", "mmlu", "-k", "int4")  # the quickest run there is
 
 
-@pytest.fixture(scope="session")
-def gate_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("gate-cache")
-
-
-@pytest.fixture
-def workspace(tmp_path, built, mmlu_folder, text_file, gate_cache):
-    """A folder with a manifest for two real packages."""
-    return Workspace(
-        tmp_path / "workspace",
-        reference=built["fp32"],
-        candidate=built["int4"],
-        mmlu=mmlu_folder,
-        text=text_file,
-        cache=gate_cache,
-    )
-
-
-@pytest.fixture(scope="session")
-def stored(tmp_path_factory, built, mmlu_folder, text_file, gate_cache):
-    """A workspace with baselines, and the outcome of storing them; copy it before changing it."""
-    first = Workspace(
-        tmp_path_factory.mktemp("stored") / "workspace",
-        reference=built["fp32"],
-        candidate=built["int4"],
-        mmlu=mmlu_folder,
-        text=text_file,
-        cache=gate_cache,
-    )
-    return first, first.store_baselines()
-
-
-@pytest.fixture
-def gated(workspace, stored):
-    """A workspace of one's own with the stored baselines."""
-    shutil.copytree(stored[0].folder / "baselines", workspace.folder / "baselines")
-    return workspace
-
-
 def edit_baseline(workspace, change):
     path = workspace.folder / BASELINE
     document = json.loads(path.read_bytes())

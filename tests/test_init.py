@@ -136,7 +136,8 @@ def test_files_that_are_there_stay_unless_told(project, capsys):
     assert (project / "quantgate.toml").read_text(encoding="utf-8") == "mine"
     assert not (project / ".github").exists()
     assert main(["init", "models", "--no-baseline", "--force", ACTION]) == 0
-    assert (project / ".gitignore").read_text(encoding="utf-8") == "*.tmp\nreports/\n.benchmarks/\n"
+    ignored = (project / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert ignored == ["*.tmp", "reports/", ".benchmarks/", ".quantgate/"]
     assert main(["init", "models", "--no-baseline", "--force", ACTION]) == 0
     assert (project / ".gitignore").read_text(encoding="utf-8").count("reports/") == 1
 

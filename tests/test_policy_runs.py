@@ -4,28 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-import pytest
-
-from tests.command_line import Workspace
-
 PASSED, FAILED, REFUSED = 0, 1, 4
-
-
-@pytest.fixture(scope="session")
-def policy_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("policy-cache")
-
-
-@pytest.fixture
-def workspace(tmp_path, built, mmlu_folder, text_file, policy_cache):
-    return Workspace(
-        tmp_path / "workspace",
-        reference=built["fp32"],
-        candidate=built["int4"],
-        mmlu=mmlu_folder,
-        text=text_file,
-        cache=policy_cache,
-    )
 
 
 def policy(workspace, **references):

@@ -9,20 +9,9 @@ from dataclasses import replace
 import pytest
 
 from quantgate.cli import USAGE_ERROR, main
-from quantgate.report import files, results_json
+from quantgate.report import files
 from tests.hostile import HOSTILE, SECRETS, hostile_run
-from tests.planted_runs import FAILING
-
-
-def save(path, run):
-    document = {
-        "schema_version": 1,
-        "run": results_json._strict(run.facts, "run"),
-        "measurements": [results_json._strict(each, "m") for each in run.measurements],
-        "decisions": [results_json._strict(each, "d") for each in run.decisions],
-    }
-    path.write_bytes(results_json.serialize(document))
-    return path
+from tests.planted_runs import FAILING, save
 
 
 def run(*words):

@@ -22,7 +22,7 @@ _ANSI = re.compile(
 )
 _SPACE = re.compile(r"[\s\u2028\u2029]+")
 _LINE_END = re.compile(r"\r\n|[\r\n\v\f\x85\u2028\u2029]")
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s?#]*@")
+_CREDENTIALS = re.compile(r"(?<=[A-Za-z]{2}:/)(/?)[^/\s?#]*@")  # a path has one slash of them
 _PARAMETERS = re.compile(
     r"([?&][\w.-]*(?:token|secret|password|signature|api_?key|credential)[\w.-]*=)[^&#\s]+",
     re.IGNORECASE,
@@ -86,7 +86,7 @@ def ascii_only(text: str) -> str:
 
 def redact(text: str) -> str:
     """Return `text` without credentials in URLs and without what looks like an access token."""
-    text = _CREDENTIALS.sub(REDACTED + "@", text)
+    text = _CREDENTIALS.sub(rf"\1{REDACTED}@", text)
     return _TOKENS.sub(REDACTED, _PARAMETERS.sub(rf"\1{REDACTED}", text))
 
 

@@ -14,7 +14,7 @@ from quantgate.scaffold.found import Found, Model
 TEMPLATES = Path(__file__).parents[1] / "templates"
 WINDOW = 1024
 SHORTEST_MMLU = 1024  # five examples and a question, in tokens, on the carried questions
-IGNORED = ("reports/", ".benchmarks/")
+IGNORED = ("reports/", ".benchmarks/", ".quantgate/")
 SELF_CHECK = (
     "",
     "[models.reference.policy]",

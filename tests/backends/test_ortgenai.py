@@ -334,14 +334,9 @@ def test_kept_rows_are_logits_and_their_head_is_the_identity(built):
 
 def test_spans_end_where_rows_are_read():
     assert list(pieces([4], every_position=True)) == [(0, 5)]
-    assert list(pieces([0, 299], every_position=True)) == [(0, 256), (256, 300)]
-    assert list(pieces([255], every_position=True)) == [(0, 256)]
-    assert list(pieces([2, 3, 299], every_position=False)) == [
-        (0, 3),
-        (3, 4),
-        (4, 256),
-        (256, 300),
-    ]
+    assert list(pieces([0, 99], every_position=True)) == [(0, 64), (64, 100)]
+    assert list(pieces([63], every_position=True)) == [(0, 64)]
+    assert list(pieces([2, 3, 99], every_position=False)) == [(0, 3), (3, 4), (4, 64), (64, 100)]
 
 
 def test_searches_that_a_package_asks_for_are_undone(own_package):

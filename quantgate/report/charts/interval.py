@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from quantgate.report.charts.style import BETTER, WORSE, draw, light, rule
+from quantgate.report.charts.svg import label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +27,7 @@ def interval_chart(
         unit: of all of them.
         ident: what the SVG's ids begin with.
     """
+    unit = label(unit)
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -62,4 +64,8 @@ def interval_chart(
 def _name(axes: Axes, place: float, text: str, *, outwards: float) -> None:
     """Name a line above it, on the side away from the other line's name."""
     side = "center" if not outwards else "left" if outwards > 0 else "right"
-    axes.annotate(text, (place, 1.1), annotation_clip=False, ha=side, fontsize=10)
+    apart = 0 if not outwards else 4 if outwards > 0 else -4  # points, where the lines are close
+    axes.annotate(
+        text, (place, 1.1), xytext=(apart, 0), textcoords="offset points",
+        annotation_clip=False, ha=side, fontsize=10,
+    )  # fmt: skip
