@@ -77,7 +77,8 @@ def test_build_default_prints_where_the_packages_are(monkeypatch, tmp_path, caps
 @pytest.mark.parametrize("name", ["fp32-ort-cpu", "fp16-ort-cpu", "int8-ort-cpu", "int4-ort-cpu"])
 def test_every_carried_case_has_a_committed_baseline(name):
     document = json.loads((ROOT / "baselines" / "embedded" / f"{name}.json").read_bytes())
-    assert set(document["tasks"]) == {
+    held = set() if name == "fp32-ort-cpu" else {"generation"}  # a reference's are its own
+    assert set(document["tasks"]) == held | {
         "mmlu",
         "perplexity.strided",
         "perplexity.genai_chunked",

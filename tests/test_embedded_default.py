@@ -71,7 +71,7 @@ def test_carried_model_is_green_in_all_suites(tmp_path, cache):
     cases = {case for case, task, _ in verdicts if task != "agreement"}
     assert cases == {f"embedded-{name}-ort-cpu" for name in PRECISIONS}
     suites = {task.partition(".")[0] for _, task, _ in verdicts}
-    assert suites == {"mmlu", "perplexity", "kl_divergence", "agreement"}
+    assert suites == {"mmlu", "perplexity", "kl_divergence", "agreement", "generation"}
     engines = {tuple(case.split("-")[1:3]) for case, task, _ in verdicts if task == "agreement"}
     assert engines == {
         *((name, "torch") for name in ("fp32", "fp16")),
