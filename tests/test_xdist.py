@@ -41,8 +41,8 @@ def logged(model, folder, **options):
 ort.make_session = logged
 """
 WORKER = "quantgate.execution.worker"
-# Other engines and repetitions of an agreement load bodies of their own.
-SUITES = ("-m", f"not agreement and {UNTIMED}")
+# Other engines and repetitions of an agreement, and generation, load bodies of their own.
+SUITES = ("-m", f"not agreement and not generation and {UNTIMED}")
 TWO = (*SUITES, "-n", "2")
 
 
