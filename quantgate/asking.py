@@ -10,7 +10,8 @@ from quantgate.answers import Answers
 from quantgate.canary import EXPLAINED, EXPLAINED_ELSE, difference, narrowed
 from quantgate.cases import Case
 from quantgate.errors import InvalidMeasurement
-from quantgate.plan import Plan, PlanLimits, make_plan
+from quantgate.groups import PlanLimits
+from quantgate.plan import Plan, make_plan
 from quantgate.requests import Request
 from quantgate.rounds import Asker, NameOf, Round
 from quantgate.tasks.base import Items, KeptRows
@@ -117,7 +118,7 @@ class Asking:
             trace = trace or one.keep(self._task, name)
             answers = Answers.from_arrays(trace.arrays)
             if HIDDEN in trace.arrays:
-                self.kept_rows = KeptRows(trace.arrays[HIDDEN], one.digest)
+                self.kept_rows = KeptRows(trace.rows(HIDDEN), one.digest)
         else:
             answers = one.answers(self._task, name)
         self._plans.append(plan.digest)

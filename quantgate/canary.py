@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgate.execution.orders import Order, Session
-from quantgate.plan import Group, Plan, PlanLimits
+from quantgate.groups import Group, PlanLimits
+from quantgate.plan import Plan
 from quantgate.rows import RowBuilder
 
 # Largest difference of a log-probability, in nats, that batching explains, by precision.

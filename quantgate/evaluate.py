@@ -15,8 +15,10 @@ from quantgate.cases import Case
 from quantgate.errors import GateError, InvalidMeasurement
 from quantgate.execution.turns import Turns
 from quantgate.generations import PLAN, Generating
+from quantgate.packages.ends import end_ids
 from quantgate.packages.tokenizer import Tokenizer, require_same_ids
 from quantgate.parity import require_parity
+from quantgate.requests import Ids
 from quantgate.rounds import Asker, Listener
 from quantgate.tasks.base import BaseTask, GenerativeTask, Items, ItemsT, Run, SamplesT, Task
 from quantgate.tasks.staged import StageTask
@@ -37,7 +39,7 @@ class Evaluator:
         self._sessions = asker.sessions
         self._turns = turns
         self._results: dict[tuple[str, str], Run[Any, Any] | GateError] = {}
-        self._items: dict[tuple[str, str, int], Any] = {}
+        self._items: dict[tuple[str, str, int, Ids], Any] = {}
         self._selected: dict[str, list[tuple[Case, BaseTask[Any, Any]]]] = {}
 
     def select(self, pairs: Iterable[tuple[Case, BaseTask[Any, Any]]]) -> None:
@@ -168,15 +170,24 @@ class Evaluator:
         self._sessions.start(case)  # its process starts up while the tokenizer loads in this one
         tokenizer = self._sessions.tokenizer(case)
         context = self._sessions.facts(case).limits.context
-        key = (task.name, tokenizer.digest, context)
+        ends = self._ends(case) if isinstance(task, GenerativeTask) else ()
+        key = (task.name, tokenizer.digest, context, ends)
         if key not in self._items:
-            self._items[key] = (
-                task.cut(self.items(case, task.whole))
-                if isinstance(task, StageTask)
-                else task.encode(tokenizer, context)
-            )
+            if isinstance(task, StageTask):
+                self._items[key] = task.cut(self.items(case, task.whole))
+            elif isinstance(task, GenerativeTask):
+                self._items[key] = task.encode(tokenizer, context, ends)
+            else:
+                self._items[key] = task.encode(tokenizer, context)
         items: ItemsT = self._items[key]
         return items
+
+    def _ends(self, case: Case) -> Ids:
+        """Ids that end a text: the reference's for all that are held against it.
+
+        Each by its own would part where they name different ones, whatever they generate.
+        """
+        return end_ids(self._sessions.folder(case.reference or case))
 
     def require_same_items(self, case: Case, reference: Case, task: BaseTask[Any, Any]) -> None:
         """Prove that a case and its reference read and score the same.

@@ -15,7 +15,14 @@ from quantgate.results import Comparability, Measurement, Score
 from quantgate.sessions import TORCH, Sessions
 from quantgate.storage import canonical_json, sha256_bytes
 from quantgate.suites import MEMORY, SPEED
-from quantgate.tasks.memory import Footprint, memory_detail, memory_scores, watch
+from quantgate.tasks.memory import (
+    DEVICE_SAVING,
+    Footprint,
+    memory_detail,
+    memory_scores,
+    unknown_device,
+    watch,
+)
 from quantgate.tasks.prompt_ids import Prompts, make_prompts
 from quantgate.tasks.speed import SpeedSamples, describe, speed_detail, speed_scores
 from quantgate.tasks.turns import Pace, Side, plain_pace, take_turns
@@ -34,6 +41,7 @@ class Performance:
 
     def __init__(self, manifest: Manifest, corpora: Corpora, sessions: Sessions) -> None:
         self._tasks = manifest.tasks
+        self._gates_device = DEVICE_SAVING in manifest.policy_metrics(MEMORY)
         self._corpora = corpora
         self._sessions = sessions
         self._footprints: dict[str, tuple[Footprint, Mapping[str, Any], Prompts]] = {}
@@ -108,6 +116,7 @@ class Performance:
                 **memory_detail(ours, theirs, cases[-1].id),
                 "reference_identity": dict(anchor),
             },
+            warnings=unknown_device(ours, theirs, identity, gated=self._gates_device),
         )
 
     def _footprint(self, case: Case) -> tuple[Footprint, Mapping[str, Any], Prompts]:
@@ -118,14 +127,14 @@ class Performance:
         """
         if case.session_key not in self._footprints:
             task = self._tasks.memory
+            sizes = source_sizes if case.backend == TORCH else package_sizes
+            files = sizes(self._sessions.folder(case))
             with self._sessions.beside([case]) as (session,):
                 prompts = self._prompts(
                     [case], session.limits.context, task.prompt, task.new_tokens
                 )
-                memory = watch(session, prompts, task.new_tokens)
+                footprint = watch(session, prompts, task.new_tokens, files)
                 identity = session.identity
-            sizes = source_sizes if case.backend == TORCH else package_sizes
-            footprint = Footprint(*memory, sizes(self._sessions.folder(case)))
             self._footprints[case.session_key] = footprint, identity, prompts
         return self._footprints[case.session_key]
 

@@ -19,7 +19,8 @@ from quantgate.execution.journal import BatchJournal, RunJournal
 from quantgate.execution.ordering import Ordering, Ticket
 from quantgate.execution.orders import Order, Readings
 from quantgate.plan import Plan
-from quantgate.requests import Request
+from quantgate.requests import Ids, Request
+from quantgate.row_files import RowFile
 from quantgate.sessions import Sessions
 from quantgate.storage import canonical_json, sha256_bytes
 from quantgate.tasks.base import KeptRows
@@ -143,14 +144,15 @@ class Round:
         listener = self._asker.listener
         listener.begin(self._case, task, self._plan.computed)
         try:
-            prefix: tuple[int, ...] = ()
+            prefix: Ids = ()
+            end: Ids = ()  # a window in parts goes on behind its last one
             for ticket, readings in self._read(name_of):
                 ticket.fill(answers, readings)
                 rows.put(ticket, readings.hidden)
                 batch = ticket.order.batch
-                new = () if batch.prefix == prefix else batch.prefix
+                new = () if batch.prefix in (prefix, end) else batch.prefix
                 listener.advance(batch.tokens + len(new))
-                prefix = batch.prefix
+                prefix, end = batch.prefix, batch.prefix + batch.rows[-1].ids
         finally:
             listener.end()
         answers.require_complete(self._requests)
@@ -204,7 +206,7 @@ class _RowSink:
 
     def __init__(self, writer: TraceWriter | None, places: int) -> None:
         self._writer, self._places = writer, places
-        self._rows: FloatArray | None = None
+        self._rows: RowFile | None = None
 
     def put(self, ticket: Ticket, hidden: FloatArray | None) -> None:
         """Keep the rows of a batch, if any came."""

@@ -6,7 +6,7 @@ their sequences; which tokens each may see is told by segments.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quantgate.token_trie import Ids
 
@@ -42,6 +42,27 @@ class Row:
     def is_chain(self) -> bool:
         """Whether every token follows the one before it, as in plain causal attention."""
         return len(self.segments) == 1
+
+    def parts(self, widest: int) -> list[Row]:
+        """A chain as rows of at most `widest` tokens, each behind the ones before it."""
+        return [
+            chain(
+                self.ids[start : start + widest],
+                self.positions[start],
+                tuple(
+                    replace(want, offset=want.offset - start)
+                    for want in self.wanted
+                    if start <= want.offset < start + widest
+                ),
+            )
+            for start in range(0, len(self.ids), widest)
+        ]
+
+
+def chain(ids: Ids, position: int = 0, wanted: tuple[Wanted, ...] = ()) -> Row:
+    """The row of tokens that follow each other, the first at `position` of its sequence."""
+    positions = tuple(range(position, position + len(ids)))
+    return Row(ids, positions, (Segment(0, len(ids), ()),), wanted)
 
 
 class RowBuilder:

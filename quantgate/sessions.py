@@ -15,9 +15,9 @@ from quantgate.execution.inline import InlineSession
 from quantgate.execution.memory import require_memory
 from quantgate.execution.orders import Session
 from quantgate.execution.turns import Turns
+from quantgate.groups import PlanLimits
 from quantgate.packages.build import package_folder, prepare, source_folder
 from quantgate.packages.tokenizer import Tokenizer, load_tokenizer, tokenizer_digest
-from quantgate.plan import PlanLimits
 from quantgate.variations import varied_limits, varied_threads
 
 TORCH = "torch"

@@ -18,24 +18,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgate.storage import (
-    canonical_json,
-    require_free_space,
-    sha256_bytes,
-    sha256_file,
-    staged_directory,
-)
+from quantgate.row_files import RowFile
+from quantgate.storage import canonical_json, sha256_bytes, sha256_file, staged_directory
 
 SCHEMA = 2
 META = "trace.json"
-HIDDEN = "hidden"  # array of a trace: the head's input by place
+HIDDEN = "hidden"  # rows of a trace: the head's input by place
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A kept run: named arrays, memory-mapped."""
+    """A kept run: named arrays, memory-mapped, of the files in `folder`."""
 
     arrays: Mapping[str, NDArray[Any]]
+    folder: Path
+
+    def rows(self, name: str) -> RowFile:
+        """An array to be read a few rows at a time."""
+        return RowFile(self.folder / f"{name}.npy")
 
 
 class TraceWriter:
@@ -48,16 +48,13 @@ class TraceWriter:
         """Write a whole array."""
         np.save(self._folder / f"{name}.npy", array, allow_pickle=False)
 
-    def allocate(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return a memory-mapped array to be filled bit by bit.
+    def allocate(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> RowFile:
+        """Return rows to be filled bit by bit.
 
         Raises:
             InvalidMeasurement: `storage-full` where the disk can't take it.
         """
-        require_free_space(self._folder, int(np.prod(shape)) * dtype.itemsize)
-        return np.lib.format.open_memmap(
-            self._folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape
-        )
+        return RowFile.allocate(self._folder / f"{name}.npy", shape, dtype)
 
 
 class TraceStore:
@@ -84,7 +81,7 @@ class TraceStore:
             files = json.loads((folder / META).read_bytes())["files"]
             wrong = [name for name, digest in files.items() if sha256_file(folder / name) != digest]
             if files and not wrong:
-                return Trace({Path(name).stem: _mapped(folder / name) for name in files})
+                return Trace({Path(name).stem: _mapped(folder / name) for name in files}, folder)
             damaged = folder.joinpath(*wrong[:1])
         self.warnings.append(f"removed a damaged trace: {damaged}")
         shutil.rmtree(folder, ignore_errors=True)

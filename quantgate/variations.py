@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from quantgate.backends.base import usable_cores
-from quantgate.plan import PlanLimits
+from quantgate.groups import PlanLimits
 
 WIDTHS = (256, 128, 64, 32, 384, 192, 96, 48, 512)
 

@@ -11,8 +11,12 @@ import pytest
 from hypothesis import settings
 
 from quantgate.cases import BuildRecipe, Package
+from quantgate.corpora import Corpora
+from quantgate.measure import Measurer
 from quantgate.packages.build import package_folder, prepare
 from tests.command_line import Workspace
+from tests.generating import load_generation_manifest
+from tests.running import evaluator_in
 from tests.tiny_corpora import write_mmlu, write_text
 from tests.tiny_models import Tiny, write_package, write_tokenizer
 
@@ -116,6 +120,32 @@ def built_packages(hugging_face_folder, tmp_path_factory) -> dict[str, Package]:
 def built(built_packages) -> dict[str, Path]:
     """Folders of `built_packages`."""
     return {name: package.path for name, package in built_packages.items()}
+
+
+@pytest.fixture(scope="session")
+def generation_manifest(tmp_path_factory, mmlu_folder, text_file, tiny_folder, other_folder):
+    """Two variants that generate: the reference itself, and one with another head."""
+    return load_generation_manifest(
+        tmp_path_factory.mktemp("generation"),
+        mmlu=mmlu_folder,
+        text=text_file,
+        reference=tiny_folder,
+        other=other_folder,
+    )
+
+
+@pytest.fixture(scope="session")
+def generation_cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("generation-cache")
+
+
+@pytest.fixture(scope="session")
+def generated(generation_manifest, generation_cache):
+    """The measurements of these variants' answers, by name."""
+    manifest, evaluator = generation_manifest, evaluator_in(generation_cache)
+    measurer = Measurer(manifest, Corpora(manifest), evaluator)
+    cases = [case for case in manifest.cases() if case.reference]
+    return {case.variant: measurer.measure(case, "generation") for case in cases}
 
 
 @pytest.fixture(scope="session")

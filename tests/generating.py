@@ -39,7 +39,7 @@ path = "{other}"
 """
 
 
-def generation_manifest(
+def load_generation_manifest(
     folder: Path, *, mmlu: Path, text: Path, reference: Path, other: Path
 ) -> Manifest:
     """The manifest in force, its file in `folder`."""

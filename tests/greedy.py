@@ -48,17 +48,16 @@ def decode(
     return (*sequence, *left), places
 
 
-def require_greedy(
-    forward: Forward, sequence: Sequence[int], places: Sequence[int], noise: float
-) -> None:
-    """Prove that each generated id is the most likely one, or as likely within `noise`.
+def behind_best(
+    forward: Forward, sequence: Sequence[int], places: Sequence[int]
+) -> NDArray[np.float64]:
+    """How far behind the largest logit each generated id's is, by one full forward, [len(places)].
 
-    Kernels that round activations compute a token behind a cache not quite as within a prompt, so
-    that of two ids within that noise either may come out. Nine of ten must be the very ones.
+    Nought where the most likely id was chosen. Kernels that round activations compute a token
+    behind a cache not quite as within a prompt, so that of two ids within that noise either may
+    come out.
     """
     logits = forward(sequence)
     rows = np.stack([logits[place - 1] for place in places]).astype(np.float64)
     chosen = np.array([sequence[place] for place in places])
-    behind = rows.max(axis=-1) - rows[np.arange(len(places)), chosen]
-    assert behind.max() < noise
-    assert np.mean(rows.argmax(axis=-1) == chosen) >= (1 if noise < 1e-3 else 0.9)
+    return rows.max(axis=-1) - rows[np.arange(len(places)), chosen]

@@ -13,8 +13,9 @@ from quantgate.backends.ort_body import Body
 from quantgate.canary import EXPLAINED, difference, narrowed
 from quantgate.cost_model import CostModel
 from quantgate.execution.inline import InlineSession
+from quantgate.groups import PlanLimits
 from quantgate.packages.tokenizer import load_tokenizer
-from quantgate.plan import PlanLimits, make_plan
+from quantgate.plan import make_plan
 from quantgate.requests import Loglikelihood
 from tests.running import THREADS, case_of, evaluator_in, mmlu_task
 from tests.straightforward import PlainModel, letter_loglikelihoods, mmlu_prompt, read_rows

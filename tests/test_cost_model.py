@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantgate.cost_model import CostModel
-from quantgate.plan import PlanLimits, make_plan
+from quantgate.groups import PlanLimits
+from quantgate.plan import make_plan
 from quantgate.requests import Loglikelihood
 
 LLAMA_1B = CostModel(linear=973_078_528, pair=65_536, cache=16_384)

@@ -21,32 +21,7 @@ from quantgate.manifest.manifest import load_manifest
 from quantgate.measure import Measurer
 from quantgate.results import Limits, Tolerance, Verdict
 from quantgate.suites import require_known_metrics
-from tests.generating import generation_manifest
 from tests.running import evaluator_in
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory, mmlu_folder, text_file, tiny_folder, other_folder):
-    return generation_manifest(
-        tmp_path_factory.mktemp("manifest"),
-        mmlu=mmlu_folder,
-        text=text_file,
-        reference=tiny_folder,
-        other=other_folder,
-    )
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def measured(manifest, cache):
-    """Measurements of the variants, by name."""
-    measurer = Measurer(manifest, Corpora(manifest), evaluator_in(cache))
-    cases = manifest.cases()[1:]
-    return {case.variant: measurer.measure(case, "generation") for case in cases}
 
 
 def limits(reference: float | None = None, baseline: float | None = None) -> Limits:
@@ -74,36 +49,36 @@ def parted(measurement, matched):
     return replace(measurement, scores=(score,), detail={"generations": rows})
 
 
-def test_copy_of_the_reference_passes_and_is_called_one(measured):
-    decision = ruled(measured["same"], limits=limits(0.0))
+def test_copy_of_the_reference_passes_and_is_called_one(generated):
+    decision = ruled(generated["same"], limits=limits(0.0))
     assert decision.verdict is Verdict.PASS
     assert (decision.reference, decision.delta) == (1.0, 0.0)
     assert IDENTICAL in decision.notes
 
 
-def test_answers_of_another_head_do_not_pass(measured):
+def test_answers_of_another_head_do_not_pass(generated):
     """Seven generations are few, so the verdict may be that they are too few."""
     for metric in ("matched_share", "identical"):
-        decision = ruled(measured["other"], metric, limits=limits(0.01))
+        decision = ruled(generated["other"], metric, limits=limits(0.01))
         assert decision.verdict in {Verdict.REGRESSION, Verdict.INCONCLUSIVE}
         assert decision.against == "reference"
         assert IDENTICAL not in decision.notes
-    lost = parted(measured["other"], [0, 1, 2, 0, 1, 0, 1])
+    lost = parted(generated["other"], [0, 1, 2, 0, 1, 0, 1])
     assert ruled(lost, limits=limits(0.01)).verdict is Verdict.REGRESSION
 
 
 @pytest.mark.parametrize("matched", [[10, 10, 10, 9, 5, 8, 10], [9, 9, 9, 8, 9, 9, 8]])
 @pytest.mark.parametrize("allowed", [0.02, 0.1, 0.12, 0.2])
-def test_verdict_is_that_of_students_bounds_over_generations(measured, matched, allowed):
+def test_verdict_is_that_of_students_bounds_over_generations(generated, matched, allowed):
     """By scipy, from the shares alone: a generation is one item, whatever its length."""
     harm = 1 - np.array(matched) / 10
     error = scipy_stats.sem(harm)
     half = scipy_stats.t.ppf(0.95, len(harm) - 1) * error
-    decision = ruled(parted(measured["other"], matched), limits=limits(allowed))
+    decision = ruled(parted(generated["other"], matched), limits=limits(allowed))
     evidence = decision.evidence
     assert evidence.delta == pytest.approx(-harm.mean())
     assert evidence.stderr == pytest.approx(error)
-    assert evidence.method == "Student's t, 7 generations"
+    assert evidence.method == "Student's t, 6 degrees of freedom, 7 generations"
     if allowed >= evidence.detectable:
         expected = Verdict.PASS if harm.mean() <= allowed else Verdict.REGRESSION
     elif harm.mean() + half <= allowed:
@@ -114,15 +89,15 @@ def test_verdict_is_that_of_students_bounds_over_generations(measured, matched, 
     assert decision.verdict is expected
 
 
-def test_noise_above_the_tolerance_is_inconclusive(measured):
-    (score,) = parted(measured["other"], [9] * 7).scores
-    noisy = replace(parted(measured["other"], [9] * 7), scores=(replace(score, noise=0.3),))
+def test_noise_above_the_tolerance_is_inconclusive(generated):
+    (score,) = parted(generated["other"], [9] * 7).scores
+    noisy = replace(parted(generated["other"], [9] * 7), scores=(replace(score, noise=0.3),))
     assert ruled(noisy, limits=limits(0.2)).verdict is Verdict.INCONCLUSIVE
 
 
-def test_items_are_stored_and_paired_with(measured):
-    before = parted(measured["other"], [9, 8, 9, 8, 9, 8, 9])
-    now = parted(measured["other"], [9, 8, 9, 3, 2, 8, 9])
+def test_items_are_stored_and_paired_with(generated):
+    before = parted(generated["other"], [9, 8, 9, 8, 9, 8, 9])
+    now = parted(generated["other"], [9, 8, 9, 3, 2, 8, 9])
     kept = items_to_store(before)
     read = unpack(pack({"generation": kept}), "a file")["generation"]
     assert describe(read) == describe(items_of(before))
@@ -135,32 +110,36 @@ def test_items_are_stored_and_paired_with(measured):
     assert ruled(before, limits=policy, baseline=stored, kept=read).verdict is Verdict.PASS
 
 
-def test_other_protocol_is_not_comparable(measured):
+def test_other_protocol_is_not_comparable(generated):
     policy = limits(baseline=0.05)
-    stored = make_entry(measured["other"], lambda *_: policy, None, reason="a", provenance={})
+    stored = make_entry(generated["other"], lambda *_: policy, None, reason="a", provenance={})
     other = replace(
-        measured["other"],
-        comparability=replace(measured["other"].comparability, protocol="another"),
+        generated["other"],
+        comparability=replace(generated["other"].comparability, protocol="another"),
     )
     decision = ruled(other, limits=policy, baseline=stored)
     assert decision.verdict is Verdict.INVALID
     assert "not comparable with the baseline" in decision.reason
 
 
-def test_sequential_run_generates_everything(manifest, cache, measured, tmp_path):
+def test_sequential_run_generates_everything(
+    generation_manifest, generation_cache, generated, tmp_path
+):
+    manifest = generation_manifest
     measurer = Measurer(
         manifest,
         Corpora(manifest),
-        evaluator_in(cache),
+        evaluator_in(generation_cache),
         sequential=BaselineStore(tmp_path),
     )
     found = measurer.measure(manifest.cases()[2], "generation")
-    assert found.scores == measured["other"].scores
+    assert found.scores == generated["other"].scores
     assert found.warnings == ()
 
 
-def test_repetitions_give_noise(manifest, cache):
-    measurer = Measurer(manifest, Corpora(manifest), evaluator_in(cache), 2)
+def test_repetitions_give_noise(generation_manifest, generation_cache):
+    manifest, evaluator = generation_manifest, evaluator_in(generation_cache)
+    measurer = Measurer(manifest, Corpora(manifest), evaluator, 2)
     found = measurer.measure(manifest.cases()[2], "generation")
     assert all(score.noise is not None and math.isfinite(score.noise) for score in found.scores)
 

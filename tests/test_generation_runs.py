@@ -59,6 +59,6 @@ def test_candidate_that_parts_too_soon_is_a_regression_against_the_reference(wor
     (decision,) = outcome.decisions().values()
     assert outcome.status == FAILED
     assert (decision["verdict"], decision["against"]) == ("REGRESSION", "reference")
-    assert decision["evidence"]["method"] == "Student's t, 15 generations"
+    assert decision["evidence"]["method"] == "Student's t, 14 degrees of freedom, 15 generations"
     assert decision["evidence"]["clusters"] == 15
     assert "matched_share" in outcome.text

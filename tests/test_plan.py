@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from quantgate.backends.feeds import row_bias
 from quantgate.cost_model import CostModel
 from quantgate.errors import InvalidMeasurement
-from quantgate.plan import BATCH_TOKENS, ROW_WIDTHS, Plan, PlanLimits, make_plan
+from quantgate.groups import BATCH_TOKENS, PlanLimits
+from quantgate.packing import ROW_WIDTHS
+from quantgate.plan import Plan, make_plan
 from quantgate.requests import Loglikelihood, LoglikelihoodRolling, Request
 from quantgate.rows import Row
 from quantgate.token_trie import sort_sequences
@@ -144,6 +146,40 @@ def test_padded_batches_are_bounded_where_there_is_much_to_do():
     assert max(areas) <= BATCH_TOKENS
     padding = sum(areas) - plan.requested
     assert padding < 0.3 * plan.requested
+
+
+@given(requests_lists, limits, st.integers(1, 12))
+def test_cut_batches_want_every_row_once_behind_what_comes_before(requests, limits, most):
+    plan = make_plan(requests, limits)
+    whole, cut = list(plan.batches()), list(plan.batches(most))
+    wants = [[(w.sequence, w.position) for b in each for w in b.wanted] for each in (whole, cut)]
+    assert wants[0] == wants[1]
+    for batch in cut:
+        assert batch.wanted
+        for row in batch.rows:
+            for want in row.wanted:
+                ids = [*batch.prefix, *(row.ids[i] for i in path_to(row, want.offset))]
+                assert tuple(ids) == plan.sequences[want.sequence][: want.position + 1]
+                assert row.positions[want.offset] == want.position
+        if all(row.is_chain for row in batch.rows) and not batch.padded:
+            assert len(batch.wanted) <= most
+
+
+def test_a_cut_window_says_how_long_it_will_be():
+    window = LoglikelihoodRolling(tuple(range(100)), range(30, 100), (1,) * 70)
+    plan = make_plan([window], limits_of())
+    parts = list(plan.batches(32))
+    assert [(len(p.prefix), p.tokens, p.room) for p in parts] == [
+        (0, 32, 68),
+        (32, 32, 36),
+        (64, 32, 4),
+        (96, 4, 0),
+    ]
+    assert [len(part.wanted) for part in parts] == [2, 32, 32, 4]
+    late = LoglikelihoodRolling(tuple(range(100)), range(64, 100), (1,) * 36)
+    (first, last) = make_plan([late], limits_of()).batches(32)
+    assert (first.prefix, last.prefix) == (tuple(range(64)), tuple(range(96)))
+    assert [part.room for part in make_plan([window], limits_of()).batches()] == [0]
 
 
 @given(requests_lists, limits)

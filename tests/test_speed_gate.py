@@ -10,12 +10,13 @@ from scipy.stats import t
 
 from quantgate.baselines.items import describe, items_to_store, pack, unpack
 from quantgate.baselines.schema import TaskBaseline
+from quantgate.errors import InvalidMeasurement
 from quantgate.gate.decision import BETTER_THAN_REFERENCE, decide
 from quantgate.gate.pairing import figure
 from quantgate.items import items_of
 from quantgate.packages.sizes import Sizes
 from quantgate.results import Comparability, Limits, Measurement, Tolerance, Verdict
-from quantgate.tasks.memory import Footprint, memory_detail, memory_scores
+from quantgate.tasks.memory import Footprint, memory_detail, memory_scores, unknown_device
 from quantgate.tasks.prompt_ids import Prompts
 from quantgate.tasks.speed import SpeedSamples, speed_detail, speed_scores
 from quantgate.tasks.turns import Round
@@ -187,3 +188,55 @@ def test_memory_is_held_against_the_references(ours, verdict):
         assert found.value == pytest.approx(2 / ours, rel=0.01)
     assert measurement.score("peak_mib").value == 120 * ours
     assert measurement.score("disk_mib").value == pytest.approx((1000 * ours + 6) / 2**20)
+
+
+def on_device(scale, mib):
+    return replace(footprint(scale), device_mib=mib)
+
+
+@pytest.mark.parametrize(
+    ("ours", "verdict"), [(500, Verdict.PASS), (1000, Verdict.PASS), (1500, Verdict.REGRESSION)]
+)
+def test_memory_on_a_device_is_held_against_the_references(ours, verdict):
+    measurement = memory(on_device(1, ours), on_device(1, 1000))
+    found = judge(measurement, share(0.9), "device_saving")
+    assert (found.verdict, found.value) == (verdict, 1000 / ours)
+    assert measurement.score("peak_device_mib").value == ours
+    assert measurement.detail["candidate"]["mib"]["peak_device"] == ours
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(0, 0), (0, 1000), (500, 0)])
+def test_without_both_there_is_no_saving_on_a_device(ours, theirs):
+    measurement = memory(on_device(1, ours), on_device(1, theirs))
+    metrics = {score.metric for score in measurement.scores}
+    assert "device_saving" not in metrics
+    assert ("peak_device_mib" in metrics) == bool(ours)
+    assert ("peak_device" in measurement.detail["candidate"]["mib"]) == bool(ours)
+
+
+PROVIDERS = {
+    "CPUExecutionProvider": False, "cpu": False, "ROCMExecutionProvider": False,
+    "CUDAExecutionProvider": True, "cuda:0": True, "nvtensorrtrtx": True,
+    "TensorrtExecutionProvider": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("provider", "nvidia"), PROVIDERS.items())
+def test_a_device_that_does_not_tell_is_told(provider, nvidia):
+    unknown, identity = footprint(1), {"provider": provider}
+    told = unknown_device(unknown, unknown, identity, gated=False)
+    assert len(told) == nvidia
+    assert all("nvidia-ml-py" in line and provider in line for line in told)
+    assert unknown_device(on_device(1, 5), unknown, identity, gated=False) == ()
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(0, 0), (0, 1000), (500, 0)])
+def test_a_limit_on_a_device_that_does_not_tell_is_invalid(ours, theirs):
+    sides = on_device(1, ours), on_device(1, theirs)
+    with pytest.raises(InvalidMeasurement) as fault:
+        unknown_device(*sides, {"provider": "cuda"}, gated=True)
+    assert fault.value.code == "device-memory-unknown"
+    assert ("its reference" if ours else "the model") in fault.value.need
+    assert unknown_device(*sides, {"provider": "cpu"}, gated=True) == ()
+    known = on_device(1, 5)
+    assert unknown_device(known, known, {"provider": "cuda"}, gated=True) == ()

@@ -1,5 +1,6 @@
 """A kept run comes back whole, or not at all."""
 
+import gc
 import json
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,6 +13,7 @@ from quantgate.traces import META, TraceStore
 
 KEY = {"identity": {"package": "0" * 64}, "task": "text", "ids": "1" * 64}
 ROWS = np.arange(4000, dtype=np.float16).reshape(100, 40)
+MAPS = Path("/proc/self/maps")
 
 
 def keep(store: TraceStore, key=KEY, rows=ROWS) -> None:
@@ -38,6 +40,31 @@ def test_arrays_come_back_exact(tmp_path):
     assert arrays["hidden"].dtype == np.float16
     assert not arrays["hidden"].flags.writeable
     assert store.warnings == []
+
+
+def test_rows_are_read_a_few_at_a_time(tmp_path):
+    store = TraceStore(tmp_path)
+    keep(store)
+    trace = store.load(KEY)
+    rows = trace.rows("hidden")
+    places = np.array([99, 0, 0, 50, 49])
+    found = rows[places]
+    assert np.array_equal(found, ROWS[places])
+    assert found.dtype == np.float16
+    assert np.array_equal(rows[np.arange(100)], ROWS)
+
+
+@pytest.mark.skipif(not MAPS.exists(), reason="no /proc here")
+def test_rows_take_no_memory_between_accesses(tmp_path):
+    store = TraceStore(tmp_path)
+    with store.write(KEY) as writer:
+        hidden = writer.allocate("hidden", ROWS.shape, ROWS.dtype)
+        hidden[np.arange(100)] = ROWS
+        assert str(tmp_path) not in MAPS.read_text()
+    rows = store.load(KEY).rows("hidden")
+    gc.collect()
+    assert np.array_equal(rows[np.arange(7)], ROWS[:7])
+    assert str(tmp_path) not in MAPS.read_text()
 
 
 @pytest.mark.parametrize("changed", ["identity", "task", "ids"])

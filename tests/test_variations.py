@@ -2,7 +2,8 @@
 
 from quantgate.backends.base import usable_cores
 from quantgate.cost_model import CostModel
-from quantgate.plan import Plan, PlanLimits, make_plan
+from quantgate.groups import PlanLimits
+from quantgate.plan import Plan, make_plan
 from quantgate.requests import Loglikelihood
 from quantgate.variations import WIDTHS, varied_limits, varied_threads
 

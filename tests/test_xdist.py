@@ -170,6 +170,24 @@ def test_baselines_are_stored_by_the_controller(make, alone):
     assert judged.verdicts() == {"PASS"}, judged.text
 
 
+def test_greedy_answers_of_two_workers_are_those_of_one_process(make):
+    """Both candidates are held against one reference's answers, whoever generated these."""
+    found = {}
+    for workers in (0, 2):
+        workspace = make(f"greedy-{workers}")
+        workspace.edit("texts = 12\nquestions = 2\n", "texts = 3\nquestions = 1\n")
+        outcome = workspace.run("-m", "generation", "-n", str(workers), **environment(workspace))
+        assert outcome.status == PASSED, outcome.text
+        found[workers] = essence(outcome.results)
+    assert found[2] == found[0]
+    cases = {(each["case_id"], each["task"]) for each in found[0]["measurements"]}
+    assert cases == {(f"tiny-{name}-ort-cpu", "generation") for name in ("int4", "int8")}
+    assert all(len(each["detail"]["generations"]) == 5 for each in found[0]["measurements"])
+    values = [each["value"] for each in found[0]["decisions"]]
+    assert len(values) == 2
+    assert min(values) < 1, "or nothing is shown"
+
+
 def test_fault_50_killed_worker_leaves_no_case_missing(make, alone):
     """Its case is INVALID, or measured by the worker that takes its place; others are the same."""
     workspace = make("killed")

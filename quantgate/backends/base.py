@@ -10,16 +10,19 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgate.plan import Group, PlanLimits
+from quantgate.groups import Group, PlanLimits
 
 BLOCK_ROWS = 64
+# Of a block's logits in float32: 64 rows of 65,536 ids, 27 of 152,000. Several arrays of this size
+# live at once (the runtime's own, the reference's), and they shall not outgrow a small model.
+BLOCK_BYTES = 2**24
 
 FloatArray = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredBlock:
-    """At most `BLOCK_ROWS` scored rows.
+    """At most `block_rows` scored rows.
 
     Attributes:
         hidden: the head's input, `[n, H]`, in the model's own type.
@@ -130,6 +133,12 @@ class Backend(Protocol):
     def close(self) -> None:
         """Drop the model, so that the next one finds its memory free."""
         ...
+
+
+def block_rows(vocabulary: int) -> int:
+    """Most rows of a block: `BLOCK_ROWS`, fewer where so many logits would exceed `BLOCK_BYTES`."""
+    row_bytes = vocabulary * np.dtype(np.float32).itemsize
+    return max(1, min(BLOCK_ROWS, BLOCK_BYTES // row_bytes))
 
 
 class IdentityHead:

@@ -9,8 +9,10 @@ import numpy as np
 from quantgate.backends.base import BLOCK_ROWS, FloatArray, Head, ScoredBlock
 
 
-def in_blocks(parts: Iterable[FloatArray], head: Head) -> Iterator[ScoredBlock]:
-    """Yield the rows of `parts` (each `[n, H]`, n at least 1) in blocks of `BLOCK_ROWS`.
+def in_blocks(
+    parts: Iterable[FloatArray], head: Head, most: int = BLOCK_ROWS
+) -> Iterator[ScoredBlock]:
+    """Yield the rows of `parts` (each `[n, H]`, n at least 1) in blocks of `most` rows.
 
     Only the last block may be smaller; what a block doesn't take waits for the next part.
     """
@@ -19,12 +21,12 @@ def in_blocks(parts: Iterable[FloatArray], head: Head) -> Iterator[ScoredBlock]:
     for part in parts:
         waiting.append(part)
         count += len(part)
-        if count < BLOCK_ROWS:
+        if count < most:
             continue
         rows = _joined(waiting)
-        full = count - count % BLOCK_ROWS
-        for start in range(0, full, BLOCK_ROWS):
-            yield _block(rows[start : start + BLOCK_ROWS], head)
+        full = count - count % most
+        for start in range(0, full, most):
+            yield _block(rows[start : start + most], head)
         waiting = [rows[full:]] if full < count else []
         count -= full
     if count:

@@ -12,7 +12,7 @@ from quantgate.packages.attention import BIAS, PACKED, Attention
 from quantgate.packages.graph import ROWS
 from quantgate.packages.io_names import IoNames
 from quantgate.packages.shape import CacheInput
-from quantgate.rows import Row, Segment, Wanted
+from quantgate.rows import Row, Segment
 
 if TYPE_CHECKING:
     import onnx
@@ -56,7 +56,8 @@ class BodyInputs:
         behind = prefix + unseen
         arrays = {
             **self._sequence(row.ids, row.positions, behind),
-            ROWS: np.array([want.offset for want in row.wanted]),
+            # One row must be asked for, of rows that are computed for their cache alone, too.
+            ROWS: np.array([want.offset for want in row.wanted] or [len(row.ids) - 1]),
             PACKED: np.array(packed),
             BIAS: np.zeros((1, 1, 1, 1), dtype=np.float32),
         }
@@ -82,12 +83,6 @@ class BodyInputs:
             self._names.attention_mask: np.ones((1, behind + len(ids))),
             self._attention.positions: np.array([positions]),
         }
-
-    def prefix(self, ids: tuple[int, ...]) -> Feed:
-        """Feed for computing a prefix alone; its last row is asked for, because one must be."""
-        chain = Segment(0, len(ids), ())
-        last = Wanted(len(ids) - 1, 0, len(ids) - 1)
-        return self.row(Row(ids, tuple(range(len(ids))), (chain,), (last,)), 0, None)
 
     def padded(self, rows: tuple[Row, ...]) -> Feed:
         """Feed for whole sequences as one right-padded batch."""

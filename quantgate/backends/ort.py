@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quantgate.backends.base import Head, IdentityHead, ScoredBlock, usable_cores
+from quantgate.backends.base import Head, IdentityHead, ScoredBlock, block_rows, usable_cores
 from quantgate.backends.blocks import in_blocks
 from quantgate.backends.feeds import BodyInputs
 from quantgate.backends.ort_body import Body, hidden_rows, stepwise_logits
@@ -16,6 +16,7 @@ from quantgate.backends.ort_decoding import OrtDecoding, without_reuse
 from quantgate.backends.ort_head import OrtHead
 from quantgate.backends.ort_options import OrtOptions
 from quantgate.backends.ort_session import make_session, require_provider
+from quantgate.groups import Group, PlanLimits
 from quantgate.packages.accuracy_level import with_accuracy_level
 from quantgate.packages.attention import wire_attention
 from quantgate.packages.decoder import DecoderGraph, decoder_graph
@@ -25,10 +26,13 @@ from quantgate.packages.head import needs_steps
 from quantgate.packages.io_names import require_io_names
 from quantgate.packages.package import OnnxPackage
 from quantgate.packages.shape import read_shape
-from quantgate.plan import Group, PlanLimits
 
 if TYPE_CHECKING:
     import onnx
+
+# The CPU's attention multiplies every token with every other and masks half of the products away;
+# a chain in parts leaves out what lies ahead of each part.
+CHAIN_TOKENS = 256
 
 
 class OrtBackend:
@@ -96,7 +100,9 @@ class OrtBackend:
         self._attention, self._cost = attention, shape.cost
         inputs = BodyInputs(names, body, attention, shape.caches)
         self._where = f"{package.folder} on {self._provider}"
-        self._body = Body(lambda: self._load(body), inputs, self._where)
+        in_parts = self._provider == "cpu" and attention.lossless
+        widest = CHAIN_TOKENS if in_parts else None
+        self._body = Body(lambda: self._load(body), inputs, self._where, widest)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -142,7 +148,7 @@ class OrtBackend:
         return OrtHead(self._load(self._split.head), self._package.config.vocab_size)
 
     def score(self, batch: Group) -> Iterator[ScoredBlock]:
-        """Yield the wanted rows of `batch` in blocks of at most `BLOCK_ROWS`.
+        """Yield the wanted rows of `batch` in blocks of at most `block_rows`.
 
         Raises:
             InvalidMeasurement: `logits-shape`, `out-of-memory` or `run-failed`.
@@ -151,7 +157,7 @@ class OrtBackend:
             rows = stepwise_logits(self._body, batch, self._package.config.logits)
         else:
             rows = hidden_rows(self._body, batch)
-        return in_blocks(rows, self.head)
+        return in_blocks(rows, self.head, block_rows(self._package.config.vocab_size))
 
     def decoding(self, capacity: int) -> OrtDecoding:
         """Begin a sequence of at most `capacity` tokens on the whole graph.

@@ -10,8 +10,9 @@ import numpy as np
 from quantgate.backends.base import FloatArray, out_of_memory
 from quantgate.backends.feeds import BodyInputs, Feed
 from quantgate.errors import InvalidMeasurement
+from quantgate.groups import Group
 from quantgate.packages.graph import EVERY_POSITION, HIDDEN_ROWS
-from quantgate.plan import Group
+from quantgate.rows import Row, chain
 
 
 class Body:
@@ -21,13 +22,17 @@ class Body:
         load: makes the session.
         inputs: builds its feeds.
         where: package and provider, for messages.
+        widest: tokens of a chain that are computed in one run; None computes all of them.
     """
 
-    def __init__(self, load: Callable[[], Any], inputs: BodyInputs, where: str) -> None:
+    def __init__(
+        self, load: Callable[[], Any], inputs: BodyInputs, where: str, widest: int | None = None
+    ) -> None:
         self._load = load
+        self._widest = widest
         self._session: Any = None
         self._where = where
-        self._kept: tuple[tuple[int, ...], dict[str, Any]] | None = None
+        self._kept: tuple[tuple[int, ...], dict[str, Any] | None] | None = None
         self.inputs = inputs
 
     def run(self, outputs: list[str], feed: Feed) -> list[Any]:
@@ -64,9 +69,19 @@ class Body:
             return None
         if self._kept is None or self._kept[0] != ids:
             self._kept = None  # the old cache goes before the new one is made
-            _, cache = self.extend(output, self.inputs.prefix(ids))
+            cache: dict[str, Any] | None = None
+            behind = 0
+            for part in self.parts(chain(ids)):
+                _, cache = self.extend(output, self.inputs.row(part, behind, cache))
+                behind += len(part.ids)
             self._kept = ids, cache
         return self._kept[1]
+
+    def parts(self, row: Row) -> list[Row]:
+        """A chain in parts that are run one behind the other; any other row as it is."""
+        if self._widest is None or not (row.is_chain and self.inputs.keeps_prefix):
+            return [row]
+        return row.parts(self._widest)
 
     def extend(self, output: str, feed: Feed) -> tuple[Any, dict[str, Any]]:
         """One output, and the cache behind the feed's tokens as past inputs."""
@@ -91,12 +106,24 @@ def run_fault(error: Exception, where: str) -> InvalidMeasurement:
 def hidden_rows(body: Body, batch: Group) -> Iterator[FloatArray]:
     """Wanted hidden rows `[n, H]` of `batch`, a run at a time."""
     if batch.padded:
-        feeds: Iterator[Feed] = iter([body.inputs.padded(batch.rows)])
-    else:
-        past = body.past(batch.prefix, HIDDEN_ROWS)
-        feeds = (body.inputs.row(row, len(batch.prefix), past) for row in batch.rows)
-    for feed in feeds:
-        (hidden,) = body.run([HIDDEN_ROWS], feed)
+        (hidden,) = body.run([HIDDEN_ROWS], body.inputs.padded(batch.rows))
+        yield hidden.numpy()
+        return
+    past = body.past(batch.prefix, HIDDEN_ROWS)
+    for row in batch.rows:
+        yield from _row(body, row, len(batch.prefix), past)
+
+
+def _row(body: Body, row: Row, behind: int, past: dict[str, Any] | None) -> Iterator[FloatArray]:
+    """Wanted hidden rows of one row; the parts of a chain follow each other's cache."""
+    *earlier, last = body.parts(row)
+    for part in earlier:
+        hidden, past = body.extend(HIDDEN_ROWS, body.inputs.row(part, behind, past))
+        behind += len(part.ids)
+        if part.wanted:
+            yield hidden.numpy()
+    (hidden,) = body.run([HIDDEN_ROWS], body.inputs.row(last, behind, past))
+    if last.wanted:
         yield hidden.numpy()
 
 

@@ -10,7 +10,16 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any
 
-from quantgate.backends.base import FloatArray, IdentityHead, ScoredBlock, usable_cores
+import numpy as np
+
+from quantgate.backends.base import (
+    BLOCK_BYTES,
+    FloatArray,
+    IdentityHead,
+    ScoredBlock,
+    block_rows,
+    usable_cores,
+)
 from quantgate.backends.blocks import in_blocks
 from quantgate.backends.ortgenai_decoding import OrtGenaiDecoding
 from quantgate.backends.ortgenai_generator import Appends
@@ -21,12 +30,12 @@ from quantgate.backends.ortgenai_model import (
     resolve_provider,
     running,
 )
+from quantgate.groups import Group, PlanLimits
 from quantgate.packages.attention import wire_attention
 from quantgate.packages.genai_config import CONFIG_NAME
 from quantgate.packages.io_names import require_io_names
 from quantgate.packages.package import OnnxPackage
 from quantgate.packages.shape import read_shape
-from quantgate.plan import Group, PlanLimits
 
 # The runtime refuses to rewind these.
 NEVER_REWOUND = frozenset({"decoder-pipeline", "lfm2", "phi3v", "whisper"})
@@ -86,6 +95,7 @@ class OrtGenaiBackend:
             keeps_prefix=self._continues,
             context=self._package.config.context_length,
             cost=self._cost,
+            carried_rows=carried_rows(self._package.config.vocab_size) if self._continues else 0,
         )
 
     @property
@@ -94,13 +104,13 @@ class OrtGenaiBackend:
         return IdentityHead()
 
     def score(self, batch: Group) -> Iterator[ScoredBlock]:
-        """Yield the wanted rows of `batch` in blocks of at most `BLOCK_ROWS`.
+        """Yield the wanted rows of `batch` in blocks of at most `block_rows`.
 
         Raises:
             InvalidMeasurement: `logits-shape`, `out-of-memory` or `run-failed`; at the first call
                 also what `load_model` raises.
         """
-        return in_blocks(self._rows(batch), self.head)
+        return in_blocks(self._rows(batch), self.head, block_rows(self._package.config.vocab_size))
 
     def decoding(self, capacity: int) -> OrtGenaiDecoding:
         """Begin a sequence of at most `capacity` tokens in a generator of its own.
@@ -148,6 +158,16 @@ class OrtGenaiBackend:
         if appends is not None:
             appends.close()
         self.__dict__.pop("_model", None)
+
+
+def carried_rows(vocabulary: int) -> int:
+    """Rows of logits that may travel at a time: about `BLOCK_BYTES`, in whole blocks.
+
+    So a window is appended in the same pieces whether or not its rows are kept.
+    """
+    block = block_rows(vocabulary)
+    most = BLOCK_BYTES // (np.dtype(np.float32).itemsize * vocabulary)
+    return max(block, most - most % block)
 
 
 def continues_behind_cache(package: OnnxPackage) -> bool:

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from quantgate.backends.base import FloatArray
+from quantgate.backends.base import FloatArray, block_rows
 from quantgate.errors import InvalidMeasurement
-from quantgate.plan import Group
+from quantgate.groups import Group
 from quantgate.rows import Row
 from quantgate.token_trie import Ids
 
-# Tokens of one append. Windows of 1,024 take the same time in appends of 64 to 1,024 tokens
-# (135 M parameters, FP32 and INT4, two cores) and give the same bits, so memory decides: a
-# vocabulary of 150,000 costs 0.6 MB a token, and the runtime holds it more than once.
+# Most tokens of one append. Windows of 1,024 take the same time in appends of 64 to 1,024 tokens
+# (135 M parameters, FP32 and INT4, two cores) and give the same bits, so memory decides: an append
+# is no larger than a block of logits (`block_rows`), because the runtime holds it more than once.
 APPEND_TOKENS = 64
 LOGITS_RANK = 3
 # Trials: any ids do, but short, because every model that is opened pays for them.
@@ -59,7 +59,9 @@ class Appends:
         self._context = context
         self._generator: Any = None
         self._prefix: Ids | None = None
+        self._held: list[int] = []  # all that the generator was given and still has
         self._capacity = 0
+        self._most = min(APPEND_TOKENS, block_rows(vocabulary))
         self._dtype = np.dtype(np.float32)
         self._every_position = self._reads_every_position()
         self._continues = continues and self._rewinds()
@@ -75,7 +77,7 @@ class Appends:
         Raises:
             InvalidMeasurement: `logits-shape`; what the runtime raises is left as it is.
         """
-        longest = len(batch.prefix) + max(len(row.ids) for row in batch.rows)
+        longest = len(batch.prefix) + max(len(row.ids) for row in batch.rows) + batch.room
         for row in batch.rows:
             if self._continues:
                 self._go_behind(batch.prefix, longest)
@@ -85,7 +87,8 @@ class Appends:
 
     def _behind_prefix(self, row: Row) -> Iterator[FloatArray]:
         offsets = [want.offset for want in row.wanted]
-        for start, stop in pieces(offsets, every_position=self._every_position):
+        every = self._every_position
+        for start, stop in pieces(offsets, every_position=every, most=self._most):
             self._append(row.ids[start:stop])
             wanted = [offset - start for offset in offsets if start <= offset < stop]
             if wanted:
@@ -103,16 +106,20 @@ class Appends:
 
     def _go_behind(self, prefix: Ids, longest: int) -> None:
         """Leave the generator holding `prefix` alone, with room for `longest` tokens."""
-        if self._prefix == prefix and self._capacity >= longest:
+        if self._capacity >= longest and tuple(self._held) == prefix:
+            self._prefix = prefix  # the next part of what was appended last
+            return
+        if self._capacity >= longest and self._prefix == prefix:
             try:
                 self._generator.rewind_to(len(prefix))
             except Exception:  # noqa: BLE001  a cache that has dropped what it is asked for
                 self.close()
             else:
+                del self._held[len(prefix) :]
                 return
         self._begin(longest)
-        for start in range(0, len(prefix), APPEND_TOKENS):
-            self._append(prefix[start : start + APPEND_TOKENS])
+        for start in range(0, len(prefix), self._most):
+            self._append(prefix[start : start + self._most])
         self._prefix = prefix
 
     def _begin(self, longest: int) -> None:
@@ -123,7 +130,12 @@ class Appends:
         self._generator = self._new_generator(self._capacity)
 
     def _append(self, ids: Ids) -> None:
-        self._generator.append_tokens(np.array(ids, dtype=np.int32))
+        try:
+            self._generator.append_tokens(np.array(ids, dtype=np.int32))
+        except Exception:
+            self.close()  # nobody knows what it holds now
+            raise
+        self._held += ids
 
     def _read(self, wanted: Sequence[int], appended: int) -> FloatArray:
         """Rows `wanted`, ascending, of an append of `appended` tokens."""
@@ -193,19 +205,22 @@ class Appends:
 
     def close(self) -> None:
         """Drop the generator and its cache."""
+        self._held = []
         self._generator = None
         self._prefix = None
         self._capacity = 0
 
 
-def pieces(offsets: Sequence[int], *, every_position: bool) -> Iterator[tuple[int, int]]:
-    """Spans [start, stop) of a row's tokens, to append one after the other.
+def pieces(
+    offsets: Sequence[int], *, every_position: bool, most: int = APPEND_TOKENS
+) -> Iterator[tuple[int, int]]:
+    """Spans [start, stop) of a row's tokens, `most` of them at most, to append one by one.
 
     They end with the last of the ascending `offsets`, where the last row is read. Where only an
     append's last position can be read, each of the offsets ends a span.
     """
     end = offsets[-1] + 1
-    stops = {end, *range(APPEND_TOKENS, end, APPEND_TOKENS)}
+    stops = {end, *range(most, end, most)}
     if not every_position:
         stops.update(offset + 1 for offset in offsets)
     yield from itertools.pairwise([0, *sorted(stops)])

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quantgate.backends.base import FloatArray, ScoredBlock, usable_cores
+from quantgate.backends.base import FloatArray, ScoredBlock, block_rows, usable_cores
 from quantgate.backends.blocks import in_blocks
 from quantgate.backends.torch_decoding import TorchDecoding, WholeModel
 from quantgate.backends.torch_device import device_names, require_device, require_dtype
@@ -22,7 +22,7 @@ from quantgate.backends.torch_model import Decoder, Loading, load_whole, take_ap
 from quantgate.backends.torch_proof import probe_sequences, prove, whole_logits
 from quantgate.backends.torch_traits import read_config, read_traits
 from quantgate.errors import InvalidMeasurement
-from quantgate.plan import Group, PlanLimits
+from quantgate.groups import Group, PlanLimits
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +65,7 @@ class TorchBackend:
         self._config = read_config(self._folder)
         self._traits = read_traits(self._folder, self._config)
         self._limits = self._traits.limits(packing=packing)
+        self._block_rows = block_rows(self._config.get_text_config().vocab_size)
         self._kept: tuple[tuple[int, ...], Any] | None = None
 
     @cached_property
@@ -140,7 +141,7 @@ class TorchBackend:
         return Loading(self._folder, self._device, dtype, self._device_map)
 
     def score(self, batch: Group) -> Iterator[ScoredBlock]:
-        """Yield the wanted rows of `batch` in blocks of at most `BLOCK_ROWS`.
+        """Yield the wanted rows of `batch` in blocks of at most `block_rows`.
 
         Raises:
             InvalidMeasurement: `logits-shape`, `out-of-memory` or `run-failed`; where the model
@@ -148,7 +149,8 @@ class TorchBackend:
         """
         decoder, _ = self._parts
         try:
-            yield from in_blocks(self._hidden(decoder, batch), self.head)
+            rows = self._hidden(decoder, batch)
+            yield from in_blocks(rows, self.head, self._block_rows)
         except InvalidMeasurement as fault:
             if fault.code == "out-of-memory":
                 self._free()

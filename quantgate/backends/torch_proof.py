@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from quantgate.backends.base import ScoredBlock
 from quantgate.errors import InvalidMeasurement
-from quantgate.plan import Group, PlanLimits
+from quantgate.groups import Group, PlanLimits
 from quantgate.rows import RowBuilder
 
 STEM, BRANCHES = 12, (7, 6)

@@ -11,7 +11,7 @@ from typing import Any
 from quantgate.backends.torch_files import HuggingFaceFolder
 from quantgate.cost_model import CostModel
 from quantgate.errors import UsageFault
-from quantgate.plan import PlanLimits
+from quantgate.groups import PlanLimits
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 UNBOUNDED = 2**31 - 1

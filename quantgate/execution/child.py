@@ -18,6 +18,7 @@ from typing import cast
 
 from quantgate.errors import InvalidMeasurement
 from quantgate.execution import frames
+from quantgate.execution.device_memory import DeviceMemory
 from quantgate.execution.frames import Buffer, Frame
 from quantgate.execution.watch import Watch
 from quantgate.execution.worker import DUMP_SIGNAL
@@ -37,9 +38,10 @@ class Child:
 
     Args:
         memory_mib: most resident memory; it is killed over it; 0 for no limit.
+        device: reads its memory on devices; None looks for none.
     """
 
-    def __init__(self, memory_mib: int) -> None:
+    def __init__(self, memory_mib: int, device: DeviceMemory | None = None) -> None:
         # Without a name nobody can find the file, and nothing is left of it afterwards.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(  # noqa: S603  this interpreter and a module of its own
@@ -54,7 +56,7 @@ class Child:
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         kill = partial(_kill_group, self._process)
-        self.watch = Watch(self._process.pid, memory_mib, kill)
+        self.watch = Watch(self._process.pid, memory_mib, kill, device)
         self._inbox: queue.SimpleQueue[tuple[float, Received]] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[list[Buffer] | None] = queue.SimpleQueue()
         self._streams = (

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from quantgate.backends.base import BackendSpec, Head
+from quantgate.backends.base import BackendSpec, Head, usable_cores
 from quantgate.backends.registry import open_backend
 from quantgate.execution import generating
 from quantgate.execution.orders import Generated, GenerateOrder, Order, Readings
 from quantgate.execution.reading import carry_out
-from quantgate.plan import PlanLimits
+from quantgate.execution.slices import Slices
+from quantgate.groups import PlanLimits
 
 
 class InlineSession:
@@ -25,6 +26,7 @@ class InlineSession:
     def __init__(self, spec: BackendSpec, anchor: BackendSpec | None = None) -> None:
         self._backend = open_backend(spec)
         self._anchor = anchor
+        self._slices = Slices(spec.threads or usable_cores())
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -44,7 +46,7 @@ class InlineSession:
         """Yield the readings of `orders` in their order."""
         for order in orders:
             compares = order.comparison is not None and order.comparison.hidden is not None
-            yield carry_out(self._backend, order, self._head if compares else None)
+            yield carry_out(self._backend, order, self._head if compares else None, self._slices)
 
     def generate(self, order: GenerateOrder) -> Generated:
         """Generate a sequence."""
@@ -53,4 +55,5 @@ class InlineSession:
     def close(self) -> None:
         """Drop the model and the reference's head."""
         self._backend.close()
+        self._slices.close()
         self.__dict__.pop("_head", None)

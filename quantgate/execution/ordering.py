@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from quantgate.answers import Answers, offsets_of
 from quantgate.backends.base import FloatArray
 from quantgate.execution.orders import Comparison, Order, Readings
-from quantgate.plan import Group, Plan
+from quantgate.groups import Group
+from quantgate.plan import Plan
 from quantgate.requests import Request
+from quantgate.row_files import RowFile
 
 Entry = tuple[int, int, int | None]  # answer number, target, place
 
@@ -56,6 +58,9 @@ class Ordering:
         anchor: the reference's rows by place `[P, H]`, to compare them with; None compares them
             with themselves.
         tokens: number of ids that the tokenizer has.
+
+    Where rows with a place travel, kept ones to here or the reference's from here, the plan's
+    `carried_rows` bounds a batch.
     """
 
     def __init__(
@@ -65,7 +70,7 @@ class Ordering:
         *,
         keep: bool,
         compare: bool,
-        anchor: FloatArray | None,
+        anchor: FloatArray | RowFile | None,
         tokens: int,
     ) -> None:
         self._plan = plan
@@ -73,11 +78,16 @@ class Ordering:
         self._keep, self.compares = keep, compare
         self._anchor, self._tokens = anchor, tokens
         self._offsets = offsets_of(requests)
+        travel = keep or (compare and anchor is not None)
+        placed = any(request.place is not None for request in requests)
+        self._most_rows = plan.carried_rows if travel and placed else 0
 
     @property
     def digest(self) -> str:
         """SHA-256 over what is read at which positions of the plan's sequences."""
         digest = hashlib.sha256(f"{self._keep}|{self.compares}|{self._tokens}".encode())
+        if self._most_rows:  # a journal knows batches by their number
+            digest.update(f"|{self._most_rows}".encode())
         for sequence, members in enumerate(self._plan.members):
             for number in members:
                 request = self._requests[number]
@@ -86,20 +96,21 @@ class Ordering:
                 )
         return digest.hexdigest()
 
-    @cached_property
-    def _batches(self) -> tuple[Group, ...]:
-        return tuple(self._plan.batches())
+    def _batches(self) -> Iterator[Group]:
+        """Made anew each time: parts of windows repeat the ids before them."""
+        return self._plan.batches(self._most_rows)
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Number of batches."""
-        return len(self._batches)
+        return sum(1 for _ in self._batches())
 
     def tickets(self, numbers: Iterable[int]) -> Iterator[tuple[int, Ticket]]:
         """The batches of these numbers, in the plan's order, each made when it is asked for."""
-        for number in sorted(numbers):
-            if number < self.count:
-                yield number, self._ticket(self._batches[number])
+        wanted = set(numbers)
+        for number, batch in enumerate(self._batches()):
+            if number in wanted:
+                yield number, self._ticket(batch)
 
     def _ticket(self, batch: Group) -> Ticket:
         found = [

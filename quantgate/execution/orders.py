@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantgate.backends.base import FloatArray
-from quantgate.plan import Group, PlanLimits
+from quantgate.groups import Group, PlanLimits
 from quantgate.requests import Generation, Ids
 
 

@@ -1,7 +1,8 @@
 """Watches a child: how much memory it holds, and whether it still is.
 
 Linux keeps the highest resident memory of a process itself (`VmHWM` in `proc_pid_status(5)`), so
-no peak is missed there; elsewhere the peak is the highest of ten readings a second.
+no peak is missed there; elsewhere, and on devices, the peak is the highest of ten readings a
+second.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+from quantgate.execution.device_memory import DeviceMemory
 
 INTERVAL_SECONDS = 0.1
 KIB = 2**10
@@ -30,19 +33,29 @@ class Watch:
         limit_mib: most resident memory; 0 for none.
         kill: called when the child holds more, and when it has ended: what it started may live
             on, and would hold its pipes open.
+        device: reads its memory on devices; None looks for none.
 
     Attributes:
         last_mib: resident memory at the last reading.
         peak_mib: the highest up to the last reading, from the beginning or `restart_peak`.
+        device_peak_mib: the highest on devices up to the last reading; 0 where none is known.
         exceeded: the child was killed for it.
     """
 
-    def __init__(self, pid: int, limit_mib: int, kill: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        pid: int,
+        limit_mib: int,
+        kill: Callable[[], None],
+        device: DeviceMemory | None = None,
+    ) -> None:
         self.last_mib = 0
         self.peak_mib = 0
+        self.device_peak_mib = 0
         self.exceeded = False
         self._limit = limit_mib
         self._kill = kill
+        self._device = device
         self._process = psutil.Process(pid)
         self._folder = Path(f"/proc/{pid}")
         self._kernel_knows = self._folder.exists()
@@ -74,6 +87,9 @@ class Watch:
                 return False
             self.last_mib = resident // MIB
             self.peak_mib = max(self.peak_mib, self.last_mib, self._kernels_peak_mib())
+            if self._device is not None:
+                held = self._device.held_mib(self._process.pid)
+                self.device_peak_mib = max(self.device_peak_mib, held)
             return True
 
     def _kernels_peak_mib(self) -> int:

@@ -27,10 +27,10 @@ from quantgate.cost_model import CostModel
 from quantgate.errors import GateError, InvalidMeasurement, UsageFault
 from quantgate.execution.frames import Frame, decoder
 from quantgate.execution.orders import Comparison, Order, Readings
-from quantgate.plan import Group, PlanLimits
+from quantgate.groups import Group, PlanLimits
 from quantgate.rows import Row, Segment, Wanted
 
-PROTOCOL = 2
+PROTOCOL = 3
 OPENING = 0  # number of the message that opens the backend
 
 _FAULTS = {kind.__name__: kind for kind in (UsageFault, InvalidMeasurement)}
@@ -89,13 +89,19 @@ def order_frame(number: int, order: Order) -> Frame:
         "targets": order.targets,
         "keep": order.keep,
     }
-    values: dict[str, Any] = {"number": number, "padded": order.batch.padded, "tokens": None}
+    batch = order.batch
+    values: dict[str, Any] = {
+        "number": number,
+        "padded": batch.padded,
+        "room": batch.room,
+        "tokens": None,
+    }
     if order.comparison is not None:
         values["tokens"] = order.comparison.tokens
         arrays["compared"] = order.comparison.rows
         if order.comparison.hidden is not None:
             arrays["hidden"] = order.comparison.hidden
-    return Frame("score", values, {**_batch_arrays(order.batch), **arrays})
+    return Frame("score", values, {**_batch_arrays(batch), **arrays})
 
 
 @decoder
@@ -106,7 +112,7 @@ def order_of(frame: Frame) -> Order:
     if values["tokens"] is not None:
         comparison = Comparison(arrays["compared"], arrays.get("hidden"), values["tokens"])
     return Order(
-        batch=Group(_ids(arrays["prefix"]), tuple(_rows(arrays)), values["padded"]),
+        batch=Group(_ids(arrays["prefix"]), tuple(_rows(arrays)), values["padded"], values["room"]),
         rows=arrays["rows"],
         targets=arrays["targets"],
         keep=arrays["keep"],

@@ -59,13 +59,12 @@ def divergence(
     """
     reference, candidate = same_vocabulary(reference, candidate, tokens)
     log_p, log_q = log_softmax(reference), log_softmax(candidate)
-    p = np.exp(log_p)
-    log_p -= log_q
-    kl = np.einsum("nv,nv->n", p, log_p)
-    np.abs(log_p, out=log_p)
+    terms = np.exp(log_p)
+    terms *= np.subtract(log_p, log_q, out=log_p)
+    kl = terms.sum(axis=-1)  # of a row, the same to the bit whatever rows are beside it
     return PositionDivergence(
         kl=kl,
-        abs_log_ratio=np.einsum("nv,nv->n", p, log_p),
+        abs_log_ratio=np.abs(terms, out=terms).sum(axis=-1),
         same_top=reference.argmax(axis=-1) == candidate.argmax(axis=-1),
     )
 

@@ -14,18 +14,27 @@ from numpy.typing import NDArray
 def log_normalizer(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """Natural logarithm of sum_v exp z_v of each row of `[n, V]`, float64 `[n]`."""
     top = logits.max(axis=-1, keepdims=True)
-    total = np.exp(logits - top).sum(axis=-1, dtype=np.float64)
+    shifted = logits - top
+    total = np.exp(shifted, out=shifted).sum(axis=-1, dtype=np.float64)
     result: NDArray[np.float64] = np.log(total) + top[..., 0].astype(np.float64)
     return result
 
 
 def token_logprobs(
-    logits: NDArray[np.float32], rows: NDArray[np.int64], tokens: NDArray[np.int64]
+    logits: NDArray[np.float32],
+    normalizers: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    tokens: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Natural log-probabilities of `tokens[k]` in row `rows[k]` of `logits [n, V]`, `[k]`.
+
+    Args:
+        logits: rows of a model.
+        normalizers: their `log_normalizer`, `[n]`.
+        rows: which of them, `[k]`.
+        tokens: which id in each, `[k]`.
 
     Raises:
         IndexError: a token id outside the vocabulary.
     """
-    picked = logits[rows, tokens].astype(np.float64)
-    return picked - log_normalizer(logits)[rows]
+    return logits[rows, tokens].astype(np.float64) - normalizers[rows]

@@ -40,6 +40,7 @@ class Attention:
         switched: `PACKED`, a boolean, says whether bias and positions are read at all.
         needs_past: positions are read behind a cache only. ONNX Runtime's GroupQueryAttention
             counts from 0 where there is none, whatever `position_ids` says (1.31).
+        lossless: the cache holds keys and values as they were computed, not rounded.
     """
 
     packs: bool
@@ -48,6 +49,7 @@ class Attention:
     bias_type: int
     switched: bool
     needs_past: bool = False
+    lossless: bool = False
 
 
 def attention_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
@@ -70,7 +72,7 @@ def wire_attention(graph: onnx.GraphProto, position_ids: str, *, packing: bool) 
     """
     own = position_ids if any(value.name == position_ids for value in graph.input) else ""
     nodes, kinds = attention_nodes(graph), attention_kinds(graph)
-    bias_type = _cache_type(graph)
+    bias_type, lossless = _cache_type(graph), _is_lossless(graph)
     if packing and kinds == {GROUPED} and all(map(_takes_tree, nodes)):
         rotary = any(int_attribute(node, "do_rotary") for node in nodes)
         _switch_grouped(graph, bias_type, rotary=rotary)
@@ -81,13 +83,19 @@ def wire_attention(graph: onnx.GraphProto, position_ids: str, *, packing: bool) 
             bias_type=bias_type,
             switched=True,
             needs_past=rotary,
+            lossless=lossless,
         )
     if packing and kinds == {MULTI_HEAD} and own:
         for node in nodes:
             _set_input(node, MHA_ATTENTION_BIAS, BIAS)
         _add_bias_input(graph, bias_type)
         return Attention(
-            packs=True, keeps_prefix=True, positions=own, bias_type=bias_type, switched=False
+            packs=True,
+            keeps_prefix=True,
+            positions=own,
+            bias_type=bias_type,
+            switched=False,
+            lossless=lossless,
         )
     # The builder's mask for MultiHeadAttention can't be expanded for several tokens behind a
     # cache; only our own bias can. Of plain operators nobody knows.
@@ -97,6 +105,7 @@ def wire_attention(graph: onnx.GraphProto, position_ids: str, *, packing: bool) 
         positions=own,
         bias_type=bias_type,
         switched=False,
+        lossless=lossless,
     )
 
 
@@ -170,6 +179,23 @@ def _cache_type(graph: onnx.GraphProto) -> int:
         if len(value.type.tensor_type.shape.dim) >= CACHE_RANK and element_type in floats:
             return element_type
     return int(TensorProto.FLOAT)
+
+
+def _is_lossless(graph: onnx.GraphProto) -> bool:
+    """Whether attention itself reads every cache, in a type of its own computation.
+
+    A cast stands before a cache of a narrower type, and integers are scaled.
+    """
+    from onnx import TensorProto
+
+    caches = {
+        value.name: int(value.type.tensor_type.elem_type)
+        for value in graph.input
+        if len(value.type.tensor_type.shape.dim) >= CACHE_RANK
+    }
+    read = {name for node in attention_nodes(graph) for name in node.input}
+    own = {int(TensorProto.FLOAT), int(TensorProto.FLOAT16)}
+    return bool(caches) and set(caches) <= read and set(caches.values()) <= own
 
 
 def int_attribute(node: onnx.NodeProto, name: str, default: int = 0) -> int:

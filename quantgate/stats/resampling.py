@@ -53,14 +53,7 @@ def bootstrap_interval(
 
     items = vector(values)
     two_sided(confidence)  # refuses what is no confidence
-    groups = None if clusters is None else _groups(items, clusters)
-    count = items.size if groups is None else len(groups)
-
-    def drawn(chosen: NDArray[np.intp]) -> float:
-        if groups is None:
-            return float(statistic(items[chosen]))
-        return float(statistic(np.concatenate([groups[number] for number in chosen])))
-
+    count, drawn = _drawn(items, clusters, statistic)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a degenerate distribution is told below
         found = bootstrap(
@@ -79,6 +72,20 @@ def bootstrap_interval(
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(f"{method} has no interval of this statistic over {count} clusters")
     return low, high
+
+
+def _drawn(
+    items: Vector, clusters: Sequence[Hashable] | None, statistic: Callable[[Vector], float]
+) -> tuple[int, Callable[[NDArray[np.intp]], float]]:
+    """How many clusters there are, and the statistic of those whose numbers were drawn."""
+    if clusters is None:
+        return items.size, lambda chosen: float(statistic(items[chosen]))
+    groups = _groups(items, clusters)
+
+    def of_clusters(chosen: NDArray[np.intp]) -> float:
+        return float(statistic(np.concatenate([groups[number] for number in chosen])))
+
+    return len(groups), of_clusters
 
 
 def _groups(items: Vector, clusters: Sequence[Hashable]) -> list[Vector]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from quantgate.answers import Answers
-from quantgate.backends.base import FloatArray
 from quantgate.packages.tokenizer import Tokenizer
 from quantgate.requests import Generation, Ids, Request
+from quantgate.row_files import RowFile
 
 
 class Items(Protocol):
@@ -49,7 +49,7 @@ class Ask(Protocol):
 class KeptRows:
     """Hidden rows that a reference left, by place `[P, H]`, and a digest of how they came to be."""
 
-    rows: FloatArray
+    rows: RowFile
     digest: str
 
 
@@ -95,6 +95,10 @@ class Generate(Protocol):
 
 class GenerativeTask(BaseTask[ItemsT, SamplesT]):
     """A corpus with its protocol, from ids to what a model generates behind them."""
+
+    @abstractmethod
+    def encode(self, tokenizer: Tokenizer, context: int, ends: Ids = ()) -> ItemsT:
+        """Items as any task's; `ends` are ids that end a text, the tokenizer's own being one."""
 
     @abstractmethod
     def answer(self, items: ItemsT, generate: Generate, tokenizer: Tokenizer) -> SamplesT:

@@ -45,9 +45,10 @@ class GenerationTask(GenerativeTask[GenerationItems, GenerationSamples]):
         both = self._questions.digest + self._text.digest
         return hashlib.sha256(both.encode()).hexdigest()
 
-    def encode(self, tokenizer: Tokenizer, context: int) -> GenerationItems:
-        """Ids of all prompts."""
-        return make_items(self._text, self._questions, self._options, tokenizer, context)
+    def encode(self, tokenizer: Tokenizer, context: int, ends: Ids = ()) -> GenerationItems:
+        """Ids of all prompts, with what ends their answers."""
+        corpora = self._text, self._questions
+        return make_items(*corpora, self._options, tokenizer, context, ends=ends)
 
     def answer(
         self, items: GenerationItems, generate: Generate, tokenizer: Tokenizer

@@ -90,21 +90,25 @@ def make_items(
     options: GenerationOptions,
     tokenizer: Tokenizer,
     context: int,
+    *,
+    ends: Ids = (),
 ) -> GenerationItems:
     """Encode all prompts for a model that reads at most `context` tokens.
 
     A shorter context shortens passages, and leaves questions fewer shots, as their names tell.
+    `ends` are ids that end a text, beside the tokenizer's own.
 
     Raises:
         UsageFault: a subject has too few shots.
         InvalidMeasurement: `context-overflow`, where an answer may not fit even so.
     """
-    ends = stop_ids(tokenizer, options.stop if options.questions or options.dialogs else ())
+    strings = options.stop if options.questions or options.dialogs else ()
+    stops = stop_ids(tokenizer, strings, ends)
     asking = _Asking(options, tokenizer, context)
     named = [
-        *_passages(text, options, tokenizer, context),
-        *_questions(questions, asking, ends),
-        *_dialogs(questions, asking, ends),
+        *_passages(text, asking, stop_ids(tokenizer, (), ends)),
+        *_questions(questions, asking, stops),
+        *_dialogs(questions, asking, stops),
     ]
     for name, request in named:
         needed = sum(map(len, request.rounds)) + request.limit * len(request.rounds)
@@ -124,15 +128,13 @@ def spread(count: int, of: int) -> list[int]:
     return [number * of // count for number in range(count)]
 
 
-def _passages(
-    text: TextCorpus, options: GenerationOptions, tokenizer: Tokenizer, context: int
-) -> Iterator[tuple[str, Generation]]:
-    length = max(1, min(options.prompt_tokens, context - options.new_tokens))
-    ends = stop_ids(tokenizer, ())
+def _passages(text: TextCorpus, asking: _Asking, ends: Ids) -> Iterator[tuple[str, Generation]]:
+    options = asking.options
+    length = max(1, min(options.prompt_tokens, asking.context - options.new_tokens))
     begins = [number for number, each in enumerate(text.paragraphs) if each.strip()]
     for first in (begins[number] for number in spread(options.texts, len(begins))):
         passage = "\n\n".join(text.paragraphs[first : first + length])
-        (ids,) = tokenizer.encode([passage[: length * LONGEST_TOKEN]])
+        (ids,) = asking.tokenizer.encode([passage[: length * LONGEST_TOKEN]])
         yield f"paragraph {first}", GenerateUntil(ids[:length], options.new_tokens, ends)
 
 

@@ -71,13 +71,19 @@ class Answer:
     ended: str
 
 
-def stop_ids(tokenizer: Tokenizer, strings: Sequence[str]) -> Ids:
-    """Return the id that ends a text, and every one whose own text holds one of `strings`."""
+def stop_ids(tokenizer: Tokenizer, strings: Sequence[str], ends: Sequence[int] = ()) -> Ids:
+    """Return the ids that end an answer, ascending.
+
+    Args:
+        tokenizer: whose own end of a text is one of them.
+        strings: every id whose own text holds one of these is another.
+        ends: further ids that end a text.
+    """
     texts = tokenizer.texts([[id_] for id_ in range(tokenizer.size)]) if strings else []
     found = {id_ for id_, text in enumerate(texts) if any(string in text for string in strings)}
     if tokenizer.end is not None:
         found.add(tokenizer.end)
-    return tuple(sorted(found))
+    return tuple(sorted(found.union(ends)))
 
 
 def read_answer(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantgate.backends.base import BLOCK_ROWS, BackendSpec
+from quantgate.backends.base import BLOCK_BYTES, BLOCK_ROWS, BackendSpec, block_rows
 from quantgate.backends.blocks import in_blocks
 from quantgate.backends.registry import BACKENDS, open_backend
 from quantgate.errors import UsageFault
@@ -32,6 +32,24 @@ def test_blocks_are_full_but_the_last_and_hold_every_row_in_order(sizes):
     if blocks:
         assert np.array_equal(np.concatenate([block.hidden for block in blocks]), rows)
         assert np.array_equal(np.concatenate([block.logits for block in blocks]), 2 * rows)
+
+
+@given(st.lists(st.integers(1, 60), max_size=12), st.integers(1, BLOCK_ROWS))
+def test_blocks_may_be_bounded_further(sizes, most):
+    rows = np.arange(sum(sizes) * WIDTH, dtype=np.float32).reshape(-1, WIDTH)
+    parts = np.split(rows, np.cumsum(sizes)[:-1]) if sizes else []
+    blocks = list(in_blocks(parts, Doubling(), most))
+    assert [len(block.hidden) for block in blocks[:-1]] == [most] * (len(blocks) - 1)
+    assert [row for block in blocks for row in block.logits.tolist()] == (2 * rows).tolist()
+    assert all(1 <= len(block.logits) <= most for block in blocks)
+
+
+@pytest.mark.parametrize("vocabulary", [1, 49_152, 65_536, 65_537, 151_936, 10**8])
+def test_blocks_of_wide_vocabularies_have_fewer_rows(vocabulary):
+    rows = block_rows(vocabulary)
+    assert 1 <= rows <= BLOCK_ROWS
+    assert rows == 1 or rows * vocabulary * 4 <= BLOCK_BYTES
+    assert rows == BLOCK_ROWS or (rows + 1) * vocabulary * 4 > BLOCK_BYTES
 
 
 def test_a_block_leaves_before_the_next_part_is_computed():

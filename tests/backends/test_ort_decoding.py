@@ -10,7 +10,7 @@ from onnx import TensorProto
 from quantgate.errors import InvalidMeasurement
 from quantgate.packages.decoder import decoder_graph
 from quantgate.packages.package import open_package
-from tests.greedy import decode, ids_of, naive, require_greedy
+from tests.greedy import behind_best, decode, ids_of, naive
 from tests.running import backend_of
 from tests.straightforward import PlainModel
 from tests.tiny_gpt2 import gpt2_logits, write_gpt2
@@ -18,7 +18,9 @@ from tests.tiny_models import Tiny, write_package
 
 ROUNDS = (ids_of(40, 1), ids_of(9, 2), ids_of(1, 3))
 STEPS = 12
-NOISE = {"fp32": 1e-4, "int8": 0.05, "int4": 0.05, "fp16": 0.02}
+# How far behind the best logit an id may be, and the share of ids that must be the best.
+NOISE = {"fp32": 0.0, "int8": 0.05, "int4": 0.05, "fp16": 0.02}
+SAME = {"fp32": 1.0, "int8": 0.9, "int4": 0.9, "fp16": 0.9}
 
 
 def graph_of(folder):
@@ -31,7 +33,9 @@ def test_rounds_on_one_cache_equal_full_forwards(built, precision):
     backend = backend_of(built[precision])
     sequence, places = decode(backend.decoding(128), ROUNDS, STEPS)
     assert len(places) == 3 * (STEPS + 1)
-    require_greedy(PlainModel(built[precision]).logits, sequence, places, NOISE[precision])
+    behind = behind_best(PlainModel(built[precision]).logits, sequence, places)
+    assert behind.max() <= NOISE[precision]
+    assert np.mean(behind == 0) >= SAME[precision]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +48,7 @@ def test_heads_of_all_forms(tmp_path, head):
     if head.startswith("pruned"):
         whole = write_package(tmp_path / "whole", Tiny())
     sequence, places = decode(backend_of(folder).decoding(128), ROUNDS, STEPS)
-    require_greedy(PlainModel(whole).logits, sequence, places, 1e-4)
+    assert not behind_best(PlainModel(whole).logits, sequence, places).any()
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "passed_on"])
@@ -52,7 +56,7 @@ def test_buffers_shared_or_passed_on_give_the_same(tiny_folder, monkeypatch, sha
     monkeypatch.setattr("quantgate.packages.decoder.shares_buffers", lambda *_: shared)
     assert graph_of(tiny_folder).shares_buffers == shared
     sequence, places = decode(backend_of(tiny_folder).decoding(128), ROUNDS, STEPS)
-    require_greedy(PlainModel(tiny_folder).logits, sequence, places, 1e-4)
+    assert not behind_best(PlainModel(tiny_folder).logits, sequence, places).any()
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "plain"])
@@ -61,13 +65,13 @@ def test_keys_and_values_in_one_tensor(tmp_path, fused):
     graph = graph_of(tmp_path)
     assert (graph.continues, graph.shares_buffers) == (fused, False)
     sequence, places = decode(backend_of(tmp_path).decoding(128), ROUNDS, STEPS)
-    require_greedy(lambda ids: gpt2_logits(weights, ids), sequence, places, 1e-4)
+    assert not behind_best(lambda ids: gpt2_logits(weights, ids), sequence, places).any()
 
 
 def test_local_window(tmp_path):
     folder = write_package(tmp_path, Tiny(attention={"local_window_size": 16}))
     sequence, places = decode(backend_of(folder).decoding(128), ROUNDS, STEPS)
-    require_greedy(PlainModel(folder).logits, sequence, places, 1e-4)
+    assert not behind_best(PlainModel(folder).logits, sequence, places).any()
 
 
 def test_cache_of_another_type_than_attention(tmp_path):
@@ -77,7 +81,9 @@ def test_cache_of_another_type_than_attention(tmp_path):
     assert graph_of(wide).shares_buffers
     assert not graph_of(narrow).shares_buffers
     sequence, places = decode(backend_of(narrow).decoding(128), ROUNDS, STEPS)
-    require_greedy(PlainModel(wide).logits, sequence, places, 0.2)
+    behind = behind_best(PlainModel(wide).logits, sequence, places)
+    assert behind.max() < 0.2
+    assert np.mean(behind == 0) >= 0.9
 
 
 def test_graph_without_a_cache_is_run_from_the_start(tmp_path):
@@ -93,7 +99,7 @@ def test_graph_without_a_cache_is_run_from_the_start(tmp_path):
             del node.output[1:]
     onnx.save_model(model, str(folder / "model.onnx"))
     sequence, places = decode(backend_of(folder).decoding(128), ROUNDS, STEPS)
-    require_greedy(plain.logits, sequence, places, 1e-4)
+    assert not behind_best(plain.logits, sequence, places).any()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -104,7 +110,9 @@ def test_sequence_up_to_the_full_context(built, precision):
     sequence, places = decode(decoding, [ids_of(1012, 5)], 12)
     assert len(sequence) == 1025
     forward = PlainModel(built[precision]).logits
-    require_greedy(lambda ids: forward(ids[:1024]), sequence, places, NOISE[precision])
+    behind = behind_best(lambda ids: forward(ids[:1024]), sequence, places)
+    assert behind.max() <= NOISE[precision]
+    assert np.mean(behind == 0) >= SAME[precision]
     with pytest.raises(ValueError, match="1024"):
         decoding.step(1)
 

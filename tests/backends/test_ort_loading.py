@@ -17,6 +17,7 @@ from quantgate.packages.build import package_folder, prepare
 from quantgate.packages.package import open_package
 from quantgate.plan import make_plan
 from quantgate.requests import Loglikelihood
+from quantgate.rows import chain
 from tests.running import backend_of, score_all
 from tests.straightforward import PlainModel
 from tests.tiny_models import BFLOAT16, Tiny, write_package
@@ -155,7 +156,7 @@ def test_bfloat16_rows_travel_as_float32(tmp_path):
     """The body runs on the CPU; the head, which doesn't, is computed by ONNX's own evaluator."""
     folder = write_package(tmp_path, Tiny(head="bfloat16"))
     backend = backend_of(folder)
-    feed = backend._body.inputs.prefix((1, 2, 3))
+    feed = backend._body.inputs.row(chain((1, 2, 3)), 0, None)
     session = make_session(backend._split.body, folder, provider="cpu", threads=1)
     (rows,) = session.run_with_ort_values(["quantgate_hidden_rows"], feed)
     hidden = rows.numpy()

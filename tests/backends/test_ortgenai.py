@@ -14,14 +14,16 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from quantgate.backends import base, ortgenai
 from quantgate.backends.base import BLOCK_ROWS, BackendSpec
-from quantgate.backends.ortgenai import OrtGenaiBackend, continues_behind_cache
+from quantgate.backends.ortgenai import OrtGenaiBackend, carried_rows, continues_behind_cache
 from quantgate.backends.ortgenai_generator import APPEND_TOKENS, pieces
 from quantgate.backends.ortgenai_model import require_device
 from quantgate.backends.registry import open_backend
 from quantgate.errors import InvalidMeasurement
+from quantgate.groups import Group
 from quantgate.packages.package import open_package
-from quantgate.plan import Group, make_plan
+from quantgate.plan import make_plan
 from quantgate.requests import Loglikelihood, LoglikelihoodRolling
 from tests.straightforward import PlainModel
 from tests.tiny_models import Tiny, write_package
@@ -321,6 +323,75 @@ def test_no_more_rows_than_an_append_has_live_at_once(built, counted):
         assert base.size <= APPEND_TOKENS * VOCABULARY
         assert sum(counted[-1].appended) <= blocks + APPEND_TOKENS
     assert blocks == count
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int4"])
+def test_parts_of_a_window_give_the_same_bits_and_compute_no_token_twice(built, counted, precision):
+    count = 3 * APPEND_TOKENS + 20
+    plan = make_plan([window(count), window(count, 4)], backend_of(built[precision]).limits)
+    backend, parted = backend_of(built[precision]), backend_of(built[precision])
+    whole = [block.logits for batch in plan.batches() for block in backend.score(batch)]
+    parts = list(plan.batches(APPEND_TOKENS))
+    assert len(parts) == 8
+    list(parted.score(parts[0]))  # the trials are over
+    before = len(counted)
+    found = [block.logits for batch in parts[1:] for block in parted.score(batch)]
+    assert np.array_equal(np.concatenate(found), np.concatenate(whole)[APPEND_TOKENS:])
+    (second,) = counted[before:]  # the first window went on in the generator that began it
+    assert sum(second.appended) == count
+
+
+def test_a_window_is_resumed_in_the_middle(built):
+    backend, other = backend_of(built["fp32"]), backend_of(built["fp32"])
+    plan = make_plan([window(200)], backend.limits)
+    *_, expected = [block.logits for batch in plan.batches() for block in backend.score(batch)]
+    *_, last = plan.batches(APPEND_TOKENS)
+    (block,) = other.score(last)
+    assert np.array_equal(block.logits, expected)
+
+
+def test_wide_logits_come_in_short_appends_and_small_parts(tmp_path, monkeypatch, counted):
+    monkeypatch.setattr(base, "BLOCK_BYTES", 4 * VOCABULARY * 20)
+    monkeypatch.setattr(ortgenai, "BLOCK_BYTES", 4 * VOCABULARY * 20)
+    folder = write_package(tmp_path, Tiny())
+    backend = backend_of(folder)
+    assert backend.limits.carried_rows == 20
+    rows, sizes = score_all(backend, [window(90)])
+    assert sizes == [20, 20, 20, 20, 10]
+    assert counted[-1].appended == [20, 20, 20, 20, 10]
+    expected = PlainModel(folder).logits(ids_of(90, 3))
+    found = np.stack([rows[ids_of(90, 3)[: p + 1]] for p in range(90)])
+    assert np.abs(found - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "rows"), [(2048, 2048), (32_768, 128), (49_152, 64), (151_936, 27)]
+)
+def test_rows_travel_in_whole_blocks_of_about_a_block_of_bytes(vocabulary, rows):
+    assert carried_rows(vocabulary) == rows
+
+
+def test_a_generator_that_failed_to_append_is_not_used_again(built, monkeypatch):
+    backend = backend_of(built["fp32"])
+    plan = make_plan([window(100)], backend.limits)
+    (batch,) = plan.batches()
+    expected = [block.logits for block in backend.score(batch)]
+    appends = backend._appends
+    real = appends._generator
+
+    class Failing:
+        def append_tokens(self, ids):
+            real.append_tokens(ids)
+            raise RuntimeError("planted")
+
+        def rewind_to(self, length):
+            real.rewind_to(length)
+
+    monkeypatch.setattr(appends, "_generator", Failing())
+    with pytest.raises(InvalidMeasurement, match="planted"):
+        list(backend.score(batch))
+    found = [block.logits for block in backend.score(batch)]
+    assert np.array_equal(np.concatenate(found), np.concatenate(expected))
 
 
 def test_kept_rows_are_logits_and_their_head_is_the_identity(built):

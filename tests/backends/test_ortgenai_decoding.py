@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from quantgate.backends.ortgenai import OrtGenaiBackend
 from quantgate.errors import InvalidMeasurement
 from quantgate.packages.package import open_package
-from tests.greedy import decode, ids_of, naive, require_greedy
+from tests.greedy import behind_best, decode, ids_of, naive
 from tests.straightforward import PlainModel
 from tests.tiny_models import Tiny, write_package
 
@@ -18,7 +19,9 @@ genai = pytest.importorskip("onnxruntime_genai")
 
 ROUNDS = (ids_of(40, 1), ids_of(9, 2), ids_of(1, 3))
 STEPS = 12
-NOISE = {"fp32": 1e-4, "int8": 0.05, "int4": 0.05}
+# How far behind the best logit an id may be, and the share of ids that must be the best.
+NOISE = {"fp32": 0.0, "int8": 0.05, "int4": 0.05}
+SAME = {"fp32": 1.0, "int8": 0.9, "int4": 0.9}
 
 
 def backend_of(folder: Path) -> OrtGenaiBackend:
@@ -37,7 +40,9 @@ def test_rounds_on_one_cache_equal_full_forwards(built, precision):
     decoding = backend_of(built[precision]).decoding(128)
     sequence, places = decode(decoding, ROUNDS, STEPS)
     assert len(places) == 3 * (STEPS + 1)
-    require_greedy(PlainModel(built[precision]).logits, sequence, places, NOISE[precision])
+    behind = behind_best(PlainModel(built[precision]).logits, sequence, places)
+    assert behind.max() <= NOISE[precision]
+    assert np.mean(behind == 0) >= SAME[precision]
 
 
 def test_package_that_the_runtime_cannot_continue_is_named(built):
@@ -68,7 +73,7 @@ def test_round_behind_an_end_of_text(own_package):
     last = naive(forward, ROUNDS[0], STEPS + 1)[-1]
     rewrite(own_package, lambda config: config["model"].update(eos_token_id=last))
     sequence, places = decode(backend_of(own_package).decoding(128), ROUNDS, STEPS)
-    require_greedy(forward, sequence, places, 1e-4)
+    assert not behind_best(forward, sequence, places).any()
 
 
 def test_searches_that_a_package_asks_for_are_undone(own_package):
@@ -98,7 +103,7 @@ def test_sequence_up_to_its_capacity(built, capacity):
     sequence, places = decode(decoding, [ids_of(capacity - 12, 5)], 12)
     assert len(sequence) == capacity + 1
     forward = PlainModel(built["fp32"]).logits
-    require_greedy(lambda ids: forward(ids[:capacity]), sequence, places, 1e-4)
+    assert not behind_best(lambda ids: forward(ids[:capacity]), sequence, places).any()
     with pytest.raises(ValueError, match=str(capacity)):
         decoding.step(1)
 
@@ -124,17 +129,20 @@ def test_model_type_that_refuses_to_rewind(built, monkeypatch):
 
     monkeypatch.setattr(genai.Generator, "rewind_to", refuse)
     sequence, places = decode(backend_of(built["fp32"]).decoding(128), ROUNDS, STEPS)
-    require_greedy(PlainModel(built["fp32"]).logits, sequence, places, 1e-4)
+    assert not behind_best(PlainModel(built["fp32"]).logits, sequence, places).any()
 
 
 def test_steps_are_the_runtimes_own(tiny_folder, monkeypatch):
     """Neither are logits fetched in a step, nor anything appended or rewound."""
+    ids = ids_of(20, 4)
+    expected = naive(PlainModel(tiny_folder).logits, ids, 11)
     decoding = backend_of(tiny_folder).decoding(64)
-    following = decoding.append(ids_of(20, 4))
+    found = [*ids, decoding.append(ids)]
     for name in ("append_tokens", "get_logits", "get_output", "rewind_to"):
         monkeypatch.delattr(genai.Generator, name)
     for _ in range(10):
-        following = decoding.step(following)
+        found.append(decoding.step(found[-1]))
+    assert tuple(found) == expected
 
 
 def test_second_sequence_knows_nothing_of_the_first(tiny_folder):

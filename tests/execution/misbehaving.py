@@ -22,7 +22,7 @@ from quantgate.backends import registry
 from quantgate.backends.base import BLOCK_ROWS, BackendSpec, IdentityHead, ScoredBlock
 from quantgate.cost_model import CostModel
 from quantgate.errors import UsageFault
-from quantgate.plan import Group, PlanLimits
+from quantgate.groups import Group, PlanLimits
 
 ROOT = Path(__file__).parents[2]
 GARBAGE = b"\x00\xffnot a frame\n" * 1000

@@ -47,8 +47,9 @@ def ending(session: ProcessSession, answered: int = 0) -> str:
 def bounded(session: ProcessSession, seconds: float, *, session_seconds: float = 0) -> None:
     """Limit an opened session, so that a busy machine has all its time for opening."""
     _ = session.limits
-    whole = session._spent + session_seconds if session_seconds else 0.0
-    session._bounds = Bounds(batch_seconds=seconds, session_seconds=whole)
+    exchange = session._exchange
+    whole = exchange.spent + session_seconds if session_seconds else 0.0
+    exchange.bounds = Bounds(batch_seconds=seconds, session_seconds=whole)
 
 
 DEATHS = {

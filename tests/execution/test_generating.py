@@ -200,7 +200,7 @@ def test_fault_50_a_death_amid_a_generation_is_named(planted, deed):
 def test_fault_53_a_hang_amid_a_generation_ends_at_the_limit_with_its_stack(planted):
     session = session_of(does="hang", at=3)
     _ = session.limits
-    session._bounds = Bounds(batch_seconds=0.7)
+    session._exchange.bounds = Bounds(batch_seconds=0.7)
     with pytest.raises(InvalidMeasurement, match="child-hung") as fault:
         session.generate(order_of(((1, 2),)))
     for words in ("within 0.7 s for a batch", "in batch 1", "misbehaving.py", "in _innermost"):

@@ -12,12 +12,13 @@ from quantgate.answers import Answers, offsets_of, places_of
 from quantgate.cost_model import CostModel
 from quantgate.execution.ordering import Ordering
 from quantgate.execution.orders import Order, Readings
-from quantgate.plan import Plan, PlanLimits, make_plan
+from quantgate.groups import PlanLimits
+from quantgate.plan import Plan, make_plan
 from quantgate.requests import NO_TARGET, Loglikelihood, LoglikelihoodRolling, Request
 
 COST = CostModel(linear=100_000, pair=100, cache=64)
 LIMITS = [
-    PlanLimits(packs, keeps, 4096, COST, alone, tokens)
+    PlanLimits(packs, keeps, 4096, COST, alone=alone, batch_tokens=tokens)
     for packs, keeps in ((True, True), (True, False), (False, True), (False, False))
     for alone in (False, True)
     for tokens in (2048, 32)
@@ -80,6 +81,30 @@ def ordering(requests, limits, **changes):
     plan = make_plan(requests, limits)
     facts = {"keep": True, "compare": True, "anchor": None, "tokens": 9}
     return plan, Ordering(plan, requests, **{**facts, **changes})
+
+
+@given(requests_with_places(), st.sampled_from(LIMITS), st.integers(1, 7))
+def test_orders_of_few_rows_answer_the_same(requests, limits, most):
+    plan, one = ordering(requests, replace(limits, carried_rows=most))
+    answers = Answers.blank(requests, compared=True)
+    kept = np.full((places_of(requests), WIDTH), np.nan)
+    for _, ticket in one.tickets(range(one.count)):
+        rows = ticket.order.batch.rows
+        places = any(request.place is not None for request in requests)
+        padded = ticket.order.batch.padded
+        if places and not padded and all(row.is_chain for row in rows):
+            assert len(ticket.order.batch.wanted) <= most
+        readings = answer(ticket.order, plan)
+        ticket.fill(answers, readings)
+        if readings.hidden is not None:
+            kept[ticket.places] = readings.hidden
+    plan, whole = ordering(requests, limits)
+    expected = Answers.blank(requests, compared=True)
+    for _, ticket in whole.tickets(range(whole.count)):
+        ticket.fill(expected, answer(ticket.order, plan))
+    for name, array in expected.arrays().items():
+        assert np.array_equal(answers.arrays()[name], array, equal_nan=True), name
+    assert not np.isnan(kept).any()
 
 
 @given(requests_with_places(), st.sampled_from(LIMITS))
@@ -162,6 +187,20 @@ def test_digest_tells_apart_what_is_read_and_kept():
     digests += [ordering(REQUESTS, LIMITS[0], **change)[1].digest for change in changes]
     assert len(set(digests)) == len(digests)
     assert ordering(list(REQUESTS), LIMITS[0])[1].digest == digests[0]
+
+
+def test_orders_are_cut_only_where_rows_travel():
+    requests = [LoglikelihoodRolling(tuple(range(40)), range(40), (1,) * 40, 0)]
+    limits = replace(LIMITS[0], carried_rows=16)
+    anchor = np.zeros((40, WIDTH), np.float32)
+    travels = ({"keep": True, "compare": False}, {"keep": False, "anchor": anchor})
+    stays = ({"keep": False}, {"keep": False, "compare": False})
+    assert [ordering(requests, limits, **facts)[1].count for facts in travels] == [3, 3]
+    assert [ordering(requests, limits, **facts)[1].count for facts in stays] == [1, 1]
+    unplaced = [replace(requests[0], place=None)]
+    assert ordering(unplaced, limits)[1].count == 1
+    digests = {ordering(requests, replace(limits, carried_rows=n))[1].digest for n in (0, 16, 20)}
+    assert len(digests) == 3
 
 
 def test_request_that_two_sequences_could_answer_is_answered_once():

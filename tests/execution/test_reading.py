@@ -11,7 +11,8 @@ from quantgate.cost_model import CostModel
 from quantgate.errors import InvalidMeasurement
 from quantgate.execution.orders import Comparison, Order
 from quantgate.execution.reading import carry_out, require_finite
-from quantgate.plan import Group, PlanLimits, make_plan
+from quantgate.groups import Group, PlanLimits
+from quantgate.plan import make_plan
 from quantgate.requests import NO_TARGET, LoglikelihoodRolling
 from tests.running import backend_of
 from tests.straightforward import PlainModel, log_softmax

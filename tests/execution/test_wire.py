@@ -15,8 +15,9 @@ from quantgate.errors import InvalidMeasurement, UsageFault
 from quantgate.execution import frames, generation_wire, wire
 from quantgate.execution.frames import Frame
 from quantgate.execution.orders import Comparison, Generated, GenerateOrder, Order, Readings
-from quantgate.plan import Group, PlanLimits, make_plan
-from quantgate.requests import Loglikelihood
+from quantgate.groups import Group, PlanLimits
+from quantgate.plan import make_plan
+from quantgate.requests import Loglikelihood, LoglikelihoodRolling
 
 LIMITS = PlanLimits(True, True, 4096, CostModel(12_345_678_901, 7, 3), 512)
 NONE = np.array([], dtype=np.int64)
@@ -117,6 +118,15 @@ def test_orders_with_missing_or_short_parts_are_named_faults():
             if len(frame.arrays[name]) or name in ("rows", "targets", "keep"):
                 with pytest.raises(InvalidMeasurement, match="frame-malformed"):
                     wire.order_of(Frame(frame.kind, frame.values, arrays))
+
+
+def test_parts_of_a_window_say_how_much_follows():
+    window = LoglikelihoodRolling((1, 2, 3, 4, 5), range(5), (1,) * 5)
+    batches = list(make_plan([window], LIMITS).batches(2))
+    assert [batch.room for batch in batches] == [3, 1, 0]
+    for batch in batches:
+        found = wire.order_of(crossed(wire.order_frame(1, Order(batch, NONE, NONE, NONE))))
+        assert found.batch == batch
 
 
 def test_padded_groups_stay_padded():

@@ -65,6 +65,17 @@ def test_divergence_ignores_a_constant_added_to_all_logits(logits, shift):
     assert divergence(logits, moved, logits.shape[1]).kl == pytest.approx(0, abs=1e-7)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_a_row_gives_the_same_bits_whatever_is_beside_it(rows):
+    reference, other = np.random.default_rng(0).normal(0, 3, (2, 12, 49_153)).astype(np.float32)
+    whole = divergence(reference, other, 49_153)
+    for start in range(0, 12, rows):
+        part = slice(start, start + rows)
+        found = divergence(reference[part], other[part], 49_153)
+        assert found.kl.tobytes() == whole.kl[part].tobytes()
+        assert found.abs_log_ratio.tobytes() == whole.abs_log_ratio[part].tobytes()
+
+
 def test_fault_21_ties_at_the_top_go_to_the_lowest_id():
     tied = np.array([[1.0, 3.0, 3.0]], dtype=np.float32)
     second = np.array([[1.0, 3.0, 3.5]], dtype=np.float32)
@@ -106,6 +117,10 @@ def test_fault_26_fewer_logits_than_tokens_are_refused():
     assert caught.value.code == "vocabulary-short"
 
 
+def logprobs_of(logits, rows, tokens):
+    return token_logprobs(logits, log_normalizer(logits), rows, tokens)
+
+
 def test_fault_23_softmax_at_the_extremes_of_half_floats():
     top = np.float32(np.finfo(np.float16).max)  # 65504: its exponential overflows every float
     logits = np.array([[top, top, -top], [0.0, -top, -top]], dtype=np.float32)
@@ -113,7 +128,7 @@ def test_fault_23_softmax_at_the_extremes_of_half_floats():
     assert log_softmax(logits)[:, 0].tolist() == pytest.approx([half, 0.0])
     assert log_softmax(logits)[0, 2] == pytest.approx(-2.0 * float(top) + half)
     assert log_normalizer(logits).tolist() == pytest.approx([float(top) + math.log(2), 0.0])
-    found = token_logprobs(logits, np.array([0, 0, 1]), np.array([1, 2, 0]))
+    found = logprobs_of(logits, np.array([0, 0, 1]), np.array([1, 2, 0]))
     assert found.tolist() == pytest.approx([half, -2.0 * float(top) + half, 0.0])
     assert np.isfinite(divergence(logits, logits[::-1].copy(), 3).kl).all()
 
@@ -123,17 +138,17 @@ def test_fault_23_known_answer():
     expected = [0.090030573170, 0.244728471055, 0.665240955775]
     logits = np.array([[1, 2, 3]], dtype=np.float32)
     assert np.exp(log_softmax(logits))[0].tolist() == pytest.approx(expected, abs=1e-12)
-    found = token_logprobs(logits, np.zeros(3, np.int64), np.arange(3))
+    found = logprobs_of(logits, np.zeros(3, np.int64), np.arange(3))
     assert np.exp(found).tolist() == pytest.approx(expected, abs=1e-7)
 
 
 @given(blocks)
 def test_token_logprobs_are_those_of_a_float64_softmax(logits):
     rows, tokens = np.indices(logits.shape).reshape(2, -1)
-    found = token_logprobs(logits, rows, tokens).reshape(logits.shape)
+    found = logprobs_of(logits, rows, tokens).reshape(logits.shape)
     assert found == pytest.approx(log_softmax(logits), abs=1e-6)
 
 
 def test_token_outside_the_vocabulary_is_an_error():
     with pytest.raises(IndexError):
-        token_logprobs(P, np.array([0]), np.array([2]))
+        logprobs_of(P, np.array([0]), np.array([2]))

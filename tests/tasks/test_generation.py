@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from itertools import takewhile
@@ -28,7 +30,7 @@ from tests.generating import (
     QUESTIONS,
     STOPS,
     TEXTS,
-    generation_manifest,
+    load_generation_manifest,
 )
 from tests.running import evaluator_in
 from tests.straightforward import PlainModel, mmlu_prompt, read_rows
@@ -38,19 +40,8 @@ CONTEXT = 1024
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory, mmlu_folder, text_file, tiny_folder, other_folder):
-    return generation_manifest(
-        tmp_path_factory.mktemp("manifest"),
-        mmlu=mmlu_folder,
-        text=text_file,
-        reference=tiny_folder,
-        other=other_folder,
-    )
-
-
-@pytest.fixture(scope="module")
-def task(manifest):
-    return Protocols(manifest, Corpora(manifest)).task("generation")
+def task(generation_manifest):
+    return Protocols(generation_manifest, Corpora(generation_manifest)).task("generation")
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +50,9 @@ def items(task, tiny_folder):
 
 
 @pytest.fixture
-def candidate(manifest):
+def candidate(generation_manifest):
     """A candidate by itself."""
-    return replace(manifest.cases()[1], reference=None)
-
-
-@pytest.fixture(scope="module")
-def measured(manifest, tmp_path_factory):
-    """Measurements of both variants, by name."""
-    measurer = Measurer(manifest, Corpora(manifest), evaluator_in(tmp_path_factory.mktemp("cache")))
-    return {
-        case.variant: measurer.measure(case, "generation")
-        for case in manifest.cases()
-        if case.reference
-    }
+    return replace(generation_manifest.cases()[1], reference=None)
 
 
 # --- prompts ------------------------------------------------------------------------------------
@@ -228,8 +208,8 @@ def cut(plain: Tokenizer, request, ids) -> tuple[tuple[int, ...], str]:
     return ids, "id" if ids[-1] in request.stop_ids else "limit"
 
 
-def test_same_package_matches_whole(measured):
-    found = measured["same"]
+def test_same_package_matches_whole(generated):
+    found = generated["same"]
     assert {s.metric: s.value for s in found.scores if s.unit == "fraction"} == {
         "matched_share": 1.0,
         "identical": 1.0,
@@ -237,7 +217,9 @@ def test_same_package_matches_whole(measured):
     assert found.comparability.items == TEXTS + QUESTIONS + DIALOGS
 
 
-def test_other_head_matches_as_far_as_plain_forwards_do(measured, items, tiny_folder, other_folder):
+def test_other_head_matches_as_far_as_plain_forwards_do(
+    generated, items, tiny_folder, other_folder
+):
     """Both packages decoded by one full forward an id, and compared by hand."""
     plain = Tokenizer.from_file(str(tiny_folder / "tokenizer.json"))
     answers = {}
@@ -257,7 +239,7 @@ def test_other_head_matches_as_far_as_plain_forwards_do(measured, items, tiny_fo
                 break
         shares.append(matched / sum(len(ids) for ids, _ in other))
         same.append([ids for ids, _ in mine] == [ids for ids, _ in other])
-    found = measured["other"]
+    found = generated["other"]
     assert found.score("matched_share").value == pytest.approx(np.mean(shares))
     assert found.score("identical").value == np.mean(same)
     assert 0 < np.mean(shares) < 1, "or nothing is shown"
@@ -266,18 +248,57 @@ def test_other_head_matches_as_far_as_plain_forwards_do(measured, items, tiny_fo
     assert expected["string"] > 0, "or nothing is shown"
 
 
-def test_generations_are_paired_each_by_itself(measured):
-    found = items_of(measured["other"])
-    rows = measured["other"].detail["generations"]
+@pytest.mark.parametrize("listing", ["reference", "candidate"])
+def test_both_sides_end_where_the_reference_ends_a_text(
+    *, listing, items, tmp_path, tiny_folder, other_folder, mmlu_folder, text_file
+):
+    """One side lists an id more, which its reference generates second behind the first passage."""
+    end = Tokenizer.from_file(str(tiny_folder / "tokenizer.json")).token_to_id("</s>")
+    first = items.requests[0]
+    (free,) = greedy(PlainModel(tiny_folder), first.rounds, NEW, ())
+    folders = {"reference": tiny_folder, "candidate": other_folder}
+    folders[listing] = shutil.copytree(folders[listing], tmp_path / listing)
+    path = folders[listing] / "genai_config.json"
+    config = json.loads(path.read_text("utf-8"))
+    config["model"]["eos_token_id"] = [end, free[1]]
+    path.write_text(json.dumps(config), "utf-8")
+    manifest = load_generation_manifest(
+        tmp_path,
+        mmlu=mmlu_folder,
+        text=text_file,
+        reference=folders["reference"],
+        other=folders["candidate"],
+    )
+    case, evaluator = manifest.cases()[2], evaluator_in(tmp_path / "cache")
+    task = Protocols(manifest, Corpora(manifest)).task("generation")
+    stops = {end, free[1]} if listing == "reference" else {end}
+    for each, folder in ((case, other_folder), (case.reference, tiny_folder)):
+        run = evaluator.run(each, task)
+        for request, answers in zip(run.items.requests, run.samples.answers, strict=True):
+            assert stops <= set(request.stop_ids)
+            if not request.stop_strings:
+                assert set(request.stop_ids) == stops
+                expected = greedy(PlainModel(folder), request.rounds, NEW, stops)
+                assert [answer.ids for answer in answers] == expected
+    (answer,) = evaluator.run(case.reference, task).samples.answers[0]
+    assert (answer.ids[-1] == free[1] and len(answer.ids) <= 2) == (listing == "reference")
+
+
+def test_generations_are_paired_each_by_itself(generated):
+    found = items_of(generated["other"])
+    rows = generated["other"].detail["generations"]
     assert found.begins.tolist() == list(range(len(rows)))
     for metric in ("matched_share", "identical"):
         mean = found.sums[metric].sum() / found.counts[metric].sum()
-        assert mean == pytest.approx(measured["other"].score(metric).value)
+        assert mean == pytest.approx(generated["other"].score(metric).value)
         assert set(found.counts[metric]) == {1.0}
 
 
-def test_a_variant_without_a_reference_has_nothing_to_match(manifest, candidate, tmp_path):
-    measurer = Measurer(manifest, Corpora(manifest), evaluator_in(tmp_path))
+def test_a_variant_without_a_reference_has_nothing_to_match(
+    generation_manifest, candidate, tmp_path
+):
+    corpora = Corpora(generation_manifest)
+    measurer = Measurer(generation_manifest, corpora, evaluator_in(tmp_path))
     with pytest.raises(KeyError, match="no reference"):
         measurer.measure(candidate, "generation")
 
@@ -317,8 +338,8 @@ def fake(monkeypatch, tiny_folder):
     return put
 
 
-def test_answers_of_a_reference_are_kept_on_disk(task, manifest, fake, tmp_path):
-    reference = manifest.cases()[0]
+def test_answers_of_a_reference_are_kept_on_disk(task, generation_manifest, fake, tmp_path):
+    reference = generation_manifest.cases()[0]
     first = evaluator_in(tmp_path)
     session = fake(first, reference)
     made = first.run(reference, task)

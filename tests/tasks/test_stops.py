@@ -108,6 +108,7 @@ def test_ids_that_end_an_answer_are_those_whose_own_text_holds_a_string(tmp_path
     assert len(expected) == 3
     assert set(stop_ids(tokenizer, ["\n"])) == expected | {tokenizer.end}
     assert stop_ids(tokenizer, []) == (tokenizer.end,)
+    assert stop_ids(tokenizer, [], (7, tokenizer.end, 3)) == (3, 7, tokenizer.end)
     both = fast.token_to_id("ĊĊ")
     assert set(stop_ids(tokenizer, ["\n\n"])) == {both, tokenizer.end}
 
