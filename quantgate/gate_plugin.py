@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Generator, Mapping
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ class GatePlugin:
     def __init__(self, config: pytest.Config, manifest: Manifest, options: RunOptions) -> None:
         from quantgate.corpora import Corpora
 
+        self._started = datetime.now(UTC)
         self._config = config
         self.manifest = manifest
         self.options = options
@@ -61,7 +63,7 @@ class GatePlugin:
         if self._recorder is None:
             from quantgate.recorder import Recorder
 
-            self._recorder = Recorder(self.manifest, self.options)
+            self._recorder = Recorder(self.manifest, self.options, self._started)
         return self._recorder
 
     def cases_of(self, suite: str) -> list[Case]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quantgate.baselines.held import held_against
 from quantgate.baselines.store import BaselineStore
 from quantgate.errors import GateError
 from quantgate.journal import Journal
 from quantgate.records import from_record
 from quantgate.report.escape import redact
+from quantgate.report.precision import maps_of
 from quantgate.report.results_json import RunFacts, write_results
 from quantgate.results import Decision, Measurement, Verdict
 from quantgate.suites import METRICS, task_names
@@ -50,12 +53,19 @@ class Recorder:
 
     Each record goes to a journal of this run as it comes, so that a crash loses nothing measured;
     the journal is removed once `results.json` holds all of it.
+
+    Args:
+        manifest: the manifest in force.
+        options: folders and switches.
+        started: when the run began; now where it isn't given.
     """
 
-    def __init__(self, manifest: Manifest, options: RunOptions) -> None:
+    def __init__(
+        self, manifest: Manifest, options: RunOptions, started: datetime | None = None
+    ) -> None:
         self._manifest = manifest
         self._options = options
-        self._started = datetime.now(UTC)
+        self._started = started or datetime.now(UTC)
         name = f"run-{self._started:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}.jsonl"
         self._journal = Journal(options.reports / name)
         self._seen: set[tuple[str, str, str]] = set()
@@ -166,10 +176,21 @@ class Recorder:
                 "complete": facts["exit_status"] != INTERRUPTED,
             },
             provenance=facts["provenance"],
+            baselines=self._held_against(),
         )
         write_results(path, run, self.measurements, self.decisions)
         self._journal.path.unlink(missing_ok=True)
         return path
+
+    def _held_against(self) -> dict[str, Any]:
+        """The facts of the baselines; none where they have no say or can't be read."""
+        if self._options.update:
+            return {}
+        measured = {(each.case_id, each.task) for each in self.measurements}
+        with suppress(GateError):
+            store = BaselineStore(self._options.baselines, git_ref=self._options.baseline_ref)
+            return held_against(store, self._manifest.cases(), measured)
+        return {}
 
     def print_table(self, console: Console) -> None:
         """Print the decisions: all of whole suites, of subjects and categories the loud ones."""
@@ -206,4 +227,5 @@ class Recorder:
         """Findings that change no verdict, each once."""
         texts = [f"{m.case_id} {m.task}: {w}" for m in self.measurements for w in m.warnings]
         texts += [f"{d.case_id} {d.task} {d.metric}: {n}" for d in self.decisions for n in d.notes]
+        texts += maps_of(self.measurements).warnings
         return list(dict.fromkeys(texts))

@@ -27,7 +27,7 @@ class RunFile:
     """A finished run.
 
     Attributes:
-        facts: `started`, `ended`, `options`, `configuration` and `provenance`.
+        facts: `started`, `ended`, `options`, `configuration`, `provenance` and `baselines`.
         measurements: in the order they came.
         decisions: in the order they came.
     """

@@ -22,6 +22,7 @@ from quantgate.manifest.manifest import Manifest
 from quantgate.measure import Measurer
 from quantgate.options import RunOptions
 from quantgate.performance import PERFORMANCE, Performance
+from quantgate.precisions import Precisions
 from quantgate.report.wording import word
 from quantgate.results import Decision, Limits, Measurement, Tolerance, Verdict
 from quantgate.rounds import Asker
@@ -73,6 +74,7 @@ class GateSession:
             sequential=baselines if options.sequential else None,
         )
         self._performance = Performance(manifest, corpora, self.sessions)
+        self._precisions = Precisions(self.sessions)
         self.provenance = provenance.collect()
 
     def prepare(self, pairs: Collection[tuple[Case, str]]) -> None:
@@ -100,6 +102,7 @@ class GateSession:
         told = [*self.traces.warnings, *self.journal.warnings, *self.turns.warnings]
         new = [line for line in told if line not in self._told]
         self._told.update(new)
+        found = self._precisions.described(case, found)
         return replace(found, warnings=(*found.warnings, *new))
 
     def decide(self, case: Case, measurement: Measurement, metric: str) -> Decision:
@@ -123,7 +126,10 @@ class GateSession:
             return None
         if case.is_reference:
             return measurement
-        return self._measurer.reference(case, measurement.task)
+        found = self._measurer.reference(case, measurement.task)
+        if found is None or case.reference is None:
+            return None
+        return self._precisions.described(case.reference, found)
 
     def gated(self, case: Case, measurement: Measurement) -> list[str]:
         """The metrics of `measurement` that a policy limits here; its first where none does.

@@ -36,7 +36,7 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     AGREEMENT: ("max_difference", "mean_difference", "top1_agreement", "self_kl"),
     GENERATION: ("matched_share", "identical"),
     SPEED: ("generation_speedup", "first_token_speedup", "prefill_speedup"),
-    MEMORY: ("peak_saving", "resident_saving", "loading_saving", "disk_saving"),
+    MEMORY: ("peak_saving", "resident_saving", "loading_saving", "disk_saving", "device_saving"),
 }
 
 

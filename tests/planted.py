@@ -9,7 +9,7 @@ from typing import Any
 from quantgate.backends.base import ScoredBlock
 from quantgate.cost_model import CostModel
 from quantgate.errors import InvalidMeasurement
-from quantgate.plan import Group, PlanLimits
+from quantgate.groups import Group, PlanLimits
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -21,8 +22,12 @@ def test_inspect_tells_layout_precisions_and_plan(built, capsys):
     text = capsys.readouterr().out
     assert "GroupQueryAttention" in text
     assert "token trees behind a kept prefix" in text
-    assert "int4 block 32" in text
-    assert "lm_head" in text
+    assert "int4 b32" in text
+    assert "acc4: multiplied at accuracy level 4" in text
+    assert re.search(r"\| layers +\| qkv +\| o .*\| embedding", text)
+    assert re.search(r"\| 0-1 +\| int4", text)
+    assert re.search(r"\| outside +\|", text)
+    assert "differ" not in text
 
 
 def test_inspect_of_no_package_is_a_usage_error(tmp_path, capsys):

@@ -160,7 +160,9 @@ def test_perplexities_are_paired_on_the_log_scale():
     assert found.p_value == pytest.approx(
         2 * scipy_stats.t.sf(abs(found.delta / found.stderr), found.clusters - 1), rel=1e-9
     )
-    assert found.method == "Student's t, 40 windows"
+    freedom = found.clusters - 1
+    assert freedom < 10, "windows are like their neighbours"
+    assert found.method == f"Student's t, {freedom} degrees of freedom, 40 neighbouring windows"
 
 
 def test_windows_are_taken_in_the_texts_order():
@@ -210,7 +212,8 @@ def test_documents_are_paired_by_word_and_byte():
         found = pair(metric, score, *items, "reference", None)
         assert found.delta == pytest.approx(delta, rel=1e-12)
         assert (found.scale, found.allowed) == (scale, None)
-        assert found.method == "Student's t, 12 documents"
+        freedom = found.clusters - 1
+        assert found.method == f"Student's t, {freedom} degrees of freedom, 12 documents"
 
 
 def test_divergence_against_its_ideal_is_one_sample():

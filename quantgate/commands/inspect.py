@@ -15,10 +15,11 @@ def add(commands: Any) -> None:
 
 
 def inspect(options: argparse.Namespace) -> int:
-    """Print the package's facts and its projections' precisions."""
+    """Print the package's facts and the precision of its layers."""
     from rich.console import Console
 
+    from quantgate.report.console import wide_enough
     from quantgate.report.inspection import print_inspection
 
-    print_inspection(options.package, Console(soft_wrap=True))
+    print_inspection(options.package, wide_enough(Console(soft_wrap=True)))
     return 0

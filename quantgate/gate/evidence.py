@@ -18,6 +18,7 @@ at all (`pairing.mismatch` says why), and what has fewer than two pairs has no e
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -128,24 +129,18 @@ def _answers(
     against: str,
     allowed: float | None,
 ) -> Evidence:
-    estimate = stats.paired_share(now, before)
     lost, won = int((now < before).sum()), int((now > before).sum())
-    return Evidence(
-        against=against,
+    estimate = stats.paired_share(now, before)
+    found = _evidence(
+        estimate,
+        against,
         scale=score.unit,
-        delta=estimate.value,
-        stderr=estimate.stderr,
-        low=estimate.low,
-        high=estimate.high,
-        detectable=stats.paired_detectable(lost, won, estimate.n),
         allowed=allowed,
+        detectable=stats.paired_detectable(lost, won, estimate.n),
         p_value=_mcnemar(lost, won),
         method=f"exact McNemar, {estimate.n:,} questions",
-        n=estimate.n,
-        clusters=estimate.clusters,
-        lost=lost,
-        won=won,
     )
+    return replace(found, lost=lost, won=won)
 
 
 def _windows(
@@ -158,37 +153,59 @@ def _windows(
     difference = (now.sums[metric] - before.sums[metric])[order]
     counts = now.counts[metric][order]
     estimate = stats.clustered_ratio(difference, counts, independent=noun != "windows")
-    return Evidence(
-        against=against,
+    return _evidence(
+        estimate,
+        against,
         scale=LOGARITHMIC.get(metric, score.unit),
-        delta=estimate.value,
-        stderr=estimate.stderr,
-        low=estimate.low,
-        high=estimate.high,
-        detectable=stats.detectable(estimate.stderr, clusters=estimate.clusters),
         allowed=allowed,
-        p_value=stats.t_p_value(estimate),
-        method=f"Student's t, {len(order):,} {noun}",
-        n=estimate.n,
-        clusters=estimate.clusters,
+        method=_students(estimate.clusters - 1, len(order), noun),
     )
+
+
+def _students(freedom: int, count: int, noun: str) -> str:
+    """Name the test; where windows are like their neighbours, few degrees of freedom are left."""
+    plural = "s" if freedom > 1 else ""
+    known = f"neighbouring {noun}" if noun == "windows" else noun
+    return f"Student's t, {freedom:,} degree{plural} of freedom, {count:,} {known}"
 
 
 def _rounds(
     score: Score, now: WindowItems, before: WindowItems, against: str, allowed: float | None
 ) -> Evidence:
     estimate = stats.median_shift(now.sums[score.metric], before.sums[score.metric])
+    return _evidence(
+        estimate,
+        against,
+        scale=score.unit,
+        allowed=allowed,
+        method=f"bootstrap of the median, {estimate.n:,} rounds",
+    )
+
+
+def _evidence(
+    estimate: stats.Estimate,
+    against: str,
+    *,
+    scale: str,
+    allowed: float | None,
+    method: str,
+    detectable: float | None = None,
+    p_value: float | None = None,
+) -> Evidence:
+    """The evidence of an estimated change; what is detectable and p are Student's unless given."""
+    if detectable is None:
+        detectable = stats.detectable(estimate.stderr, clusters=estimate.clusters)
     return Evidence(
         against=against,
-        scale=score.unit,
+        scale=scale,
         delta=estimate.value,
         stderr=estimate.stderr,
         low=estimate.low,
         high=estimate.high,
-        detectable=stats.detectable(estimate.stderr, clusters=estimate.clusters),
+        detectable=detectable,
         allowed=allowed,
-        p_value=stats.t_p_value(estimate),
-        method=f"bootstrap of the median, {estimate.n:,} rounds",
+        p_value=stats.t_p_value(estimate) if p_value is None else p_value,
+        method=method,
         n=estimate.n,
         clusters=estimate.clusters,
     )

@@ -3,48 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from quantgate.report.escape import ascii_only, plain
 from quantgate.report.numbers import FRACTION, figure
+from quantgate.report.text_table import Column, TextTable
 from quantgate.results import Measurement
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-TASK = "agreement"
-HEADINGS = ("engine", "held against", "max", "mean", "noise", "same top", "over")
+TASK: Final = "agreement"
+TITLE: Final = "differences of log-probabilities between engines, in nats"
+COLUMNS: Final = (
+    Column("engine", whole=True),
+    Column("held against", whole=True),
+    Column("max", right=True),
+    Column("mean", right=True),
+    Column("noise", right=True),
+    Column("same top", right=True),
+    Column("over"),
+)
+HEADINGS: Final = tuple(column.heading for column in COLUMNS)
 
 
 def print_agreement(measurements: Iterable[Measurement], console: Console) -> None:
     """Print a row for each engine; nothing where no agreement was measured."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     found = [each for each in measurements if each.task == TASK]
     if not found:
         return
-    in_colour = console.is_terminal
-    clean = plain if in_colour else ascii_only
-    table = Table(
-        box=box.SIMPLE_HEAD if in_colour else box.ASCII,
-        highlight=False,
-        title="differences of log-probabilities between engines, in nats",
-        title_justify="left",
-        title_style="",
-    )
-    for heading in HEADINGS:
-        right = heading in {"max", "mean", "noise", "same top"}
-        table.add_column(
-            heading,
-            justify="right" if right else "left",
-            overflow="fold",
-            no_wrap=heading in {"engine", "held against"},
-        )
+    table = TextTable(COLUMNS, console, TITLE)
     for measurement in found:
-        table.add_row(*(Text(clean(cell)) for cell in _cells(measurement)))
-    console.print(table)
+        table.add(*_cells(measurement))
+    table.print()
 
 
 def _cells(measurement: Measurement) -> tuple[str, ...]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 from quantgate.comparing.comparison import Comparison, Outcome, Row
 from quantgate.gate.evidence import unchanged
+from quantgate.report.console import as_log
 from quantgate.report.escape import ascii_only, plain
 from quantgate.report.numbers import FRACTION, change, digits_for, figure, percent
+from quantgate.report.text_table import Column, TextTable
 from quantgate.results import Evidence
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 NONE = "-"
 HEADINGS = ("metric", "before", "now", "change", "paired change, 95 % interval", "")
@@ -31,23 +31,15 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
     Colours and lines on a terminal, plain ASCII elsewhere.
     """
-    in_colour = console.is_terminal
-    console.print(_table(comparison, in_colour=in_colour))
-    clean = plain if in_colour else ascii_only
+    _table(comparison, console).print()
+    clean = plain if console.is_terminal else ascii_only
     for line in remarks(comparison):
         console.print(clean(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def render_comparison(comparison: Comparison, width: int = 132) -> str:
     """Return what `print_comparison` prints to a log of `width` columns."""
-    from rich.console import Console
-
-    console = Console(
-        file=io.StringIO(), width=width, force_terminal=False, no_color=True, legacy_windows=False
-    )
-    with console.capture() as captured:
-        print_comparison(comparison, console)
-    return captured.get()
+    return as_log(lambda console: print_comparison(comparison, console), width)
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -115,31 +107,15 @@ def _change(row: Row) -> str:
     return f"{sign}{change(abs(row.delta), row.unit)}"
 
 
-def _table(comparison: Comparison, *, in_colour: bool) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    clean = plain if in_colour else ascii_only
-    table = Table(
-        box=box.SIMPLE_HEAD if in_colour else box.ASCII,
-        highlight=False,
-        title=Text(clean(f"compared: {comparison.now} with {comparison.before}")),
-        title_justify="left",
-        title_style="",
-    )
-    for heading in HEADINGS:
-        right = heading in {"before", "now", "change"}
-        # Fold, never cut: a case's name cut short names another case.
-        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+def _table(comparison: Comparison, console: Console) -> TextTable:
+    right = {"before", "now", "change"}
+    columns = [Column(name, right=name in right) for name in HEADINGS]
+    table = TextTable(columns, console, f"compared: {comparison.now} with {comparison.before}")
     case = ""
     for row in comparison.rows:
         if row.case != case:  # a line of its own: its name may be longer than any column
             case = row.case
-            table.add_row(Text(clean(case), style="bold" if in_colour else ""))
-        style = _STYLES.get(row.outcome, "") if in_colour else ""
-        # Text objects, since a string would be read as rich's markup.
-        *texts, outcome = (clean(cell) for cell in cells(row))
-        texts[0] = f"  {texts[0]}"
-        table.add_row(*map(Text, texts), Text(outcome, style=style))
+            table.add((case, "bold"))
+        *texts, outcome = cells(row)
+        table.add(*texts, (outcome, _STYLES.get(row.outcome, "")), indent="  ")
     return table

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,3 +26,15 @@ def wide_enough(console: Console) -> Console:
     if not console.is_terminal:
         console.width = max(console.width, NARROWEST)
     return console
+
+
+def as_log(show: Callable[[Console], None], width: int) -> str:
+    """Return what `show` prints to a log of `width` columns."""
+    from rich.console import Console
+
+    console = Console(
+        file=io.StringIO(), width=width, force_terminal=False, no_color=True, legacy_windows=False
+    )
+    with console.capture() as captured:
+        show(console)
+    return captured.get()

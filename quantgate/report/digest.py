@@ -1,21 +1,17 @@
-"""What a run comes to, before any face shows it: the verdict, the order, the drift, the way out.
+"""What a run comes to, before any face shows it: the verdict, the order, the drift.
 
-All texts are raw: a case's name may come from a stranger, so every sink escapes them. Commands are
-an exception: they are built from names that are known or plain, or not at all, since a reader will
-paste them into a shell.
+All texts are raw: a case's name may come from a stranger, so every sink escapes them.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from quantgate.cases import SLUG
 from quantgate.gate.findings import DRIFT
 from quantgate.marks import SUITE_MARKERS
-from quantgate.report import wording
+from quantgate.report.precision import maps_of
 from quantgate.results import Decision, Direction, Score, Verdict
 from quantgate.run_file import RunFile
 
@@ -33,8 +29,7 @@ _WORDS = {
     Verdict.NO_BASELINE: ("has no baseline", "have no baseline"),
     Verdict.PASS: ("is within tolerance", "are within tolerance"),
 }
-# Options of a run that change its figures and whose values are numbers or plain names.
-_REPEATED = ("--gate-limit", "--gate-threads", "--gate-accuracy-level", "--gate-sequential")
+_SUITES = tuple(SUITE_MARKERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +55,29 @@ def judge(run: RunFile) -> list[Judged]:
     """Return the decisions of a run with their scores, the worst first.
 
     Regressions come before all else; among equals whole suites come before subjects and categories,
-    and what exceeds its tolerance by the larger factor comes first.
+    in the order that suites have everywhere, accuracy first. Of one suite, what exceeds its
+    tolerance by the larger factor comes first.
     """
     scores = {(m.case_id, m.task, s.metric): s for m in run.measurements for s in m.scores}
     found = [Judged(d, scores.get((d.case_id, d.task, d.metric))) for d in run.decisions]
     return sorted(found, key=_rank)
 
 
-def _rank(judged: Judged) -> tuple[int, bool, bool, float]:
+def _rank(judged: Judged) -> tuple[int, bool, bool, int, float]:
     decision = judged.decision
-    part = "." in decision.metric
-    return ORDER.index(decision.verdict), not decision.at_risk, part, -_excess(decision)
+    return (
+        ORDER.index(decision.verdict),
+        not decision.at_risk,
+        "." in decision.metric,
+        suite_rank(decision.task),
+        -_excess(decision),
+    )
+
+
+def suite_rank(task: str) -> int:
+    """Return the place of a task's suite among all: MMLU, perplexity, divergence, the others."""
+    suite = task.partition(".")[0]
+    return _SUITES.index(suite) if suite in _SUITES else len(_SUITES)
 
 
 def _excess(decision: Decision) -> float:
@@ -102,6 +109,15 @@ def sentence(run: RunFile) -> str:
     return f"{worst}: of {total:,} figure{'s' if total > 1 else ''}, {listed}"
 
 
+def beyond_reference(decision: Decision) -> bool:
+    """Whether a figure that got worse than its baseline is too much worse than its reference, too.
+
+    Accepting it as the baseline doesn't end that; only the reason tells it.
+    """
+    held = f"worse than the reference {decision.reference!r}, which exceeds the allowed"
+    return decision.against == "baseline" and held in decision.reason
+
+
 def drifts(run: RunFile) -> list[tuple[str, int]]:
     """Return what differs from the baselines' environment, with how many figures say so."""
     counts: Counter[str] = Counter()
@@ -117,35 +133,5 @@ def notes(run: RunFile) -> list[tuple[str, int]]:
         note for decision in run.decisions for note in decision.notes if not note.startswith(DRIFT)
     )
     counts.update(warning for each in run.measurements for warning in each.warnings)
+    counts.update(maps_of(run.measurements).warnings)
     return counts.most_common()
-
-
-def accept_commands(decisions: Iterable[Decision]) -> list[str]:
-    """Return the commands that store these decisions' figures as baselines, one a suite."""
-    suites = dict.fromkeys(decision.task.partition(".")[0] for decision in decisions)
-    return [wording.accept_command(suite) for suite in suites if suite in SUITE_MARKERS]
-
-
-def reproduce_command(run: RunFile, decision: Decision) -> str | None:
-    """Return the command that measures a decision's case and suite again.
-
-    None where its names aren't those of a case and a suite.
-    """
-    suite = decision.task.partition(".")[0]
-    parts = decision.case_id.split("-")
-    if suite not in SUITE_MARKERS or len(parts) != 4 or not all(map(SLUG.fullmatch, parts)):
-        return None
-    return " ".join([wording.reproduce_command(decision.task, decision.case_id), *_given(run)])
-
-
-def _given(run: RunFile) -> list[str]:
-    options = run.facts.get("options")
-    given = options if isinstance(options, dict) else {}
-    words = []
-    for name in _REPEATED:
-        value = given.get(name)
-        if value is True:
-            words.append(name)
-        elif isinstance(value, int | str) and SLUG.fullmatch(str(value)):
-            words.append(f"{name}={value}")
-    return words

@@ -4,63 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from quantgate.report.escape import ascii_only, plain
 from quantgate.report.numbers import FRACTION, figure
+from quantgate.report.text_table import Column, TextTable
 from quantgate.results import Measurement
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-TASK = "generation"
-HEADINGS = ("case", "held against", "matched", "identical", "parts at", "ended by", "reference's")
+TASK: Final = "generation"
+TITLE: Final = "greedy answers beside the reference's"
+COLUMNS: Final = (
+    Column("case", whole=True),
+    Column("held against", whole=True),
+    Column("matched", right=True),
+    Column("identical", right=True),
+    Column("parts at"),
+    Column("ended by"),
+    Column("reference's"),
+)
+HEADINGS: Final = tuple(column.heading for column in COLUMNS)
 
 
 def print_generation(measurements: Iterable[Measurement], console: Console) -> None:
     """Print a row for each case; nothing where nothing was generated."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     found = [each for each in measurements if each.task == TASK]
     if not found:
         return
-    in_colour = console.is_terminal
-    clean = plain if in_colour else ascii_only
-    table = Table(
-        box=box.SIMPLE_HEAD if in_colour else box.ASCII,
-        highlight=False,
-        title="greedy answers beside the reference's",
-        title_justify="left",
-        title_style="",
-    )
-    for heading in HEADINGS:
-        right = heading in {"matched", "identical"}
-        table.add_column(
-            heading,
-            justify="right" if right else "left",
-            overflow="fold",
-            no_wrap=heading in {"case", "held against"},
-        )
+    table = TextTable(COLUMNS, console, TITLE)
     for measurement in found:
-        table.add_row(*(Text(clean(cell)) for cell in cells(measurement)))
-    console.print(table)
+        table.add(*cells(measurement))
+    table.print()
 
 
 def cells(measurement: Measurement) -> tuple[str, ...]:
     """Return the texts of a row, as many as there are headings."""
-    detail = measurement.detail
-    identical = measurement.score("identical")
-    ended = detail.get("ended", {})
+    ended = measurement.detail.get("ended", {})
     return (
         measurement.case_id,
-        str(detail.get("reference", "")),
-        figure(measurement.score("matched_share").value, FRACTION),
-        f"{round(identical.value * identical.n)} of {identical.n}",
-        parting(detail.get("generations", ())),
+        str(measurement.detail.get("reference", "")),
+        *agreement_cells(measurement),
         _endings(ended.get("candidate", {})),
         _endings(ended.get("reference", {})),
+    )
+
+
+def agreement_cells(measurement: Measurement) -> tuple[str, str, str]:
+    """Return how much of the answers matches, how many are identical, and where others part."""
+    identical = measurement.score("identical")
+    return (
+        figure(measurement.score("matched_share").value, FRACTION),
+        f"{round(identical.value * identical.n)} of {identical.n}",
+        parting(measurement.detail.get("generations", ())),
     )
 
 

@@ -11,6 +11,7 @@ from quantgate.comparing.history import History, Series
 from quantgate.report.compare_table import NONE, metric_title
 from quantgate.report.escape import ascii_only, plain
 from quantgate.report.numbers import change, digits_for, figure, percent
+from quantgate.report.text_table import Column, TextTable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,21 +21,14 @@ HEADINGS = ("run or commit", "time (UTC)", "at commit", "value", "standard error
 
 def print_history(history: History, console: Console) -> None:
     """Print the table and what was left out; colours only on a terminal."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    in_colour = console.is_terminal
-    clean = plain if in_colour else ascii_only
-    table = Table(box=box.SIMPLE_HEAD if in_colour else box.ASCII, highlight=False)
-    for heading in HEADINGS:
-        right = heading in {"value", "standard error", "change"}
-        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    right = {"value", "standard error", "change"}
+    table = TextTable([Column(name, right=name in right) for name in HEADINGS], console)
     for series in history.series:
-        table.add_row(Text(clean(title(series)), style="bold" if in_colour else ""))
-        for first, *others in rows(history, series):
-            table.add_row(Text(f"  {clean(first)}"), *(Text(clean(cell)) for cell in others))
-    console.print(table)
+        table.add((title(series), "bold"))
+        for cells in rows(history, series):
+            table.add(*cells, indent="  ")
+    table.print()
+    clean = plain if console.is_terminal else ascii_only
     for note in history.notes:
         console.print(clean(note), markup=False, highlight=False, soft_wrap=True)
 

@@ -28,8 +28,10 @@ from quantgate.report.sections.flips import flips
 from quantgate.report.sections.generation import generation
 from quantgate.report.sections.overview import headline, matrix
 from quantgate.report.sections.parts import Numbering
+from quantgate.report.sections.precision import precision
 from quantgate.report.sections.sides import Sides
 from quantgate.report.sections.surroundings import surroundings
+from quantgate.report.sections.tradeoff import tradeoffs
 from quantgate.run_file import RunFile
 
 if TYPE_CHECKING:
@@ -40,9 +42,11 @@ def render_html(run: RunFile) -> str:
     """Return the page; a part of the run that is damaged is told in its place."""
     sides, numbering, found = Sides(run), Numbering(), judge(run)
     page = {
-        "headline": headline(run),
+        "headline": headline(run, found),
         "matrix": matrix(found, sides),
         "failures": failures(run, found, numbering),
+        "tradeoffs": tradeoffs(run, sides, numbering),
+        "precision": precision(run, sides),
         "answers": answers(sides, numbering),
         "divergence": divergence(sides, numbering),
         "perplexity": perplexity(sides, numbering),

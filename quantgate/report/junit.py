@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from quantgate.report.digest import ORDER, Judged, accept_commands, judge, reproduce_command
+from quantgate.report.commands import accept_command, reproduce_command
+from quantgate.report.digest import ORDER, Judged, judge
 from quantgate.report.escape import xml_text
 from quantgate.results import Decision, Measurement, Verdict
 from quantgate.run_file import RunFile
@@ -105,8 +106,9 @@ def _testcase(run: RunFile, decision: Decision) -> ET.Element:
 def _lines(run: RunFile, decision: Decision) -> Iterator[str]:
     yield decision.reason
     yield from decision.notes
-    if decision.verdict is Verdict.NO_BASELINE or decision.against == "baseline":
-        yield from (f"accept: {command}" for command in accept_commands([decision]))
+    anchored = decision.verdict is Verdict.NO_BASELINE or decision.against == "baseline"
+    if anchored and (command := accept_command(run, decision)):
+        yield f"accept: {command}"
     if command := reproduce_command(run, decision):
         yield f"reproduce: {command}"
 

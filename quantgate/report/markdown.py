@@ -1,8 +1,9 @@
 """A run as GitHub's Markdown: the step summary, and the comment on a pull request.
 
-The verdict stands first, in one sentence; then what got worse, by how much and whether that is
-noise, what changed in the environment, and the commands that accept or reproduce it. What is well
-stands behind, folded. Both stay under GitHub's limits by leaving out rows (`report.fitting`).
+The verdict stands first, then a few plain sentences on each failing case; then what got worse, by
+how much and whether that is noise, what changed around it, and the commands that reproduce or
+accept it. Statistics and what is well stand behind, folded. Both stay under GitHub's limits by
+leaving out rows (`report.fitting`).
 """
 
 from __future__ import annotations
@@ -11,18 +12,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from quantgate.errors import UsageFault
-from quantgate.report.digest import (
-    Judged,
-    accept_commands,
-    drifts,
-    judge,
-    notes,
-    reproduce_command,
-    sentence,
-)
-from quantgate.report.escape import markdown_link, markdown_text
+from quantgate.report.digest import Judged, judge, notes
+from quantgate.report.escape import markdown_code, markdown_link, markdown_text
 from quantgate.report.fitting import Rows, Section, fit
-from quantgate.report.markdown_rest import flips, origin, stops
+from quantgate.report.markdown_around import around
+from quantgate.report.markdown_costs import costs, greedy_answers
+from quantgate.report.markdown_origin import origin
+from quantgate.report.markdown_rest import answers, stops
 from quantgate.report.markdown_tables import (
     COLUMNS,
     FAULTS,
@@ -31,9 +27,13 @@ from quantgate.report.markdown_tables import (
     figures_row,
     passes_row,
     reason_row,
+    statistics,
     table,
     unclear_row,
 )
+from quantgate.report.markdown_ways import ways_out
+from quantgate.report.markdown_words import words
+from quantgate.report.story import Story, counts, headline, stories
 from quantgate.results import Verdict
 from quantgate.run_file import RunFile
 
@@ -78,17 +78,17 @@ def _sections(run: RunFile, lead: str) -> list[Section]:
     by_verdict = {each: [j for j in found if j.decision.verdict is each] for each in Verdict}
     worse, unclear = by_verdict[Verdict.REGRESSION], by_verdict[Verdict.INCONCLUSIVE]
     invalid, missing = by_verdict[Verdict.INVALID], by_verdict[Verdict.NO_BASELINE]
-    head = f"## {markdown_text(sentence(run))}\n\n{_caveats(run)}{lead}"
     return [
-        Section(head=head),
+        *_opening(run, found, lead),
         *table("What got worse", COLUMNS, worse, figures_row),
         *table("What could not be measured", FAULTS, invalid, reason_row),
         *table("What this run can't tell", (*COLUMNS, "why"), unclear, unclear_row),
         *([Section(head=LEGEND)] if worse or unclear else []),
-        _environment(run),
-        *_ways_out(run, found),
+        *around(run),
+        *ways_out(run, found),
+        *statistics([*worse, *unclear]),
         *table("Without a baseline", PASSES, missing, passes_row, folded=True),
-        *flips(run),
+        *answers(run, found),
         *stops(run),
         *table(
             "What is within tolerance",
@@ -97,9 +97,33 @@ def _sections(run: RunFile, lead: str) -> list[Section]:
             passes_row,
             folded=bool(worse or invalid or unclear) or len(found) > 8,
         ),
+        *costs(run),
+        *greedy_answers(run),
         *_notes(run),
         *origin(run),
+        *words(run),
     ]
+
+
+def _opening(run: RunFile, found: Sequence[Judged], lead: str) -> list[Section]:
+    """The verdict, what is known of each failing case, and how many figures have which verdict."""
+    told, more = stories(run, found)
+    head = f"## {markdown_text(headline(run, found))}\n\n{_caveats(run)}{lead}"
+    if not told:
+        return [Section(head=head)]
+    rest = f"\n{more:,} more cases are in the table.\n" if more else ""
+    return [
+        Section(head=head, rows=Rows(told, _story if len(told) == 1 else _story_item), tail=rest),
+        Section(head=f"{counts(run)}\n"),
+    ]
+
+
+def _story(story: Story) -> str:
+    return f"{markdown_code(story.case_id)} {markdown_text(story.told)}"
+
+
+def _story_item(story: Story) -> str:
+    return f"- {_story(story)}"
 
 
 def _caveats(run: RunFile) -> str:
@@ -111,54 +135,6 @@ def _caveats(run: RunFile) -> str:
     if isinstance(options, dict) and options.get("--gate-update-baselines"):
         told.append("**This run stored baselines, so nothing was held against older ones.**\n\n")
     return "".join(told)
-
-
-def _environment(run: RunFile) -> Section:
-    found = drifts(run)
-    title = "### What changed in the environment\n\n"
-    if found:
-        return Section(
-            head=title,
-            rows=Rows(found, lambda each: f"- {markdown_text(each[0])} ({_figures(each[1])})"),
-        )
-    if any(decision.against == "baseline" for decision in run.decisions):
-        return Section(head=f"{title}Nothing that can move a figure: as in the baselines.\n")
-    return Section(head=f"{title}Not known: no figure was held against a stored baseline.\n")
-
-
-def _ways_out(run: RunFile, found: Sequence[Judged]) -> list[Section]:
-    """The commands, in blocks to copy from."""
-    loud = [j.decision for j in found if j.decision.verdict is not Verdict.PASS]
-    meant = {Verdict.REGRESSION, Verdict.INVALID}
-    stale = [d for d in loud if d.verdict in meant and d.against == "baseline"]
-    limited = [d for d in loud if d.verdict is Verdict.REGRESSION and d.against == "reference"]
-    missing = [d for d in loud if d.verdict is Verdict.NO_BASELINE]
-    again = [d for d in loud if d.verdict is not Verdict.NO_BASELINE]
-    told = ""
-    if limited:
-        told += (
-            "Worse than the reference by more than is allowed: quantize with less loss, "
-            "or raise the limit in the manifest's `[policy]`.\n\n"
-        )
-    if any(decision.verdict is Verdict.INCONCLUSIVE for decision in loud):
-        told += (
-            "Inconclusive means that this run is too small to tell: measure on more items, or "
-            "raise the tolerance above what is detectable.\n\n"
-        )
-    told += _block("If the change is meant, accept it:", accept_commands(stale))
-    told += _block("To store the missing baselines:", accept_commands(missing))
-    commands = [reproduce_command(run, decision) for decision in again]
-    repeat = list(dict.fromkeys(filter(None, commands)))
-    sections = [Section(head=f"### What to do\n\n{told}")] if told or repeat else []
-    if repeat:
-        head = "To reproduce it, with the same manifest:\n\n```sh\n"
-        sections.append(Section(head=head, rows=repeat, tail="```\n"))
-    return sections
-
-
-def _block(title: str, commands: Sequence[str]) -> str:
-    listed = "\n".join(commands)
-    return f"{title}\n\n```sh\n{listed}\n```\n\n" if commands else ""
 
 
 def _notes(run: RunFile) -> list[Section]:
@@ -177,7 +153,3 @@ def _notes(run: RunFile) -> list[Section]:
 def _note_row(told: tuple[str, int]) -> str:
     note, count = told
     return f"- {markdown_text(note)}{f' ({count:,} times)' if count > 1 else ''}"
-
-
-def _figures(count: int) -> str:
-    return f"{count:,} figure{'s' if count > 1 else ''}"

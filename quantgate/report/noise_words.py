@@ -52,11 +52,21 @@ def _chance(evidence: Evidence) -> str:
         return f"nothing changed, item by item ({evidence.method})"
     sure = evidence.p_value < SIGNIFICANT
     word = "isn't chance" if sure else "could be chance"
-    p_value = f"= {evidence.p_value:.2g}" if evidence.p_value >= _SMALLEST else "< 1e-12"
     counts = ""
     if evidence.lost is not None and evidence.won is not None:
         counts = f": {evidence.lost:,} from right to wrong, {evidence.won:,} from wrong to right"
-    return f"{word}: p {p_value} ({evidence.method}{counts})"
+    return f"{word}: {p_equals(evidence)} ({evidence.method}{counts})"
+
+
+def p_value(evidence: Evidence) -> str:
+    """Return p, the probability of so large a change if nothing had changed: `0.0054`."""
+    return f"{evidence.p_value:.2g}" if evidence.p_value >= _SMALLEST else f"< {_SMALLEST:.0e}"
+
+
+def p_equals(evidence: Evidence) -> str:
+    """Return p as an equation: `p = 0.0054`, `p < 1e-12`."""
+    told = p_value(evidence)
+    return f"p {told}" if told.startswith("<") else f"p = {told}"
 
 
 def _smallest(evidence: Evidence, metric: str) -> str:

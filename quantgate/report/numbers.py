@@ -11,6 +11,8 @@ import math
 FRACTION = "fraction"
 _FEWEST, _MOST = 2, 15
 _TINY = 1e-4  # what is smaller is written in powers of ten
+_MANYFOLD = 10  # from here on how many times says more than how many per cent
+_LONGEST = 1e6  # times that are written out
 _BARE = ("", "perplexity", "ratio")  # units that a figure's name already tells
 
 
@@ -55,6 +57,19 @@ def number(value: float, digits: int | None = None) -> str:
     if digits is None and 0 < abs(value) < _TINY:
         return f"{value:.2e}"
     return f"{value:.{_significant(value) if digits is None else digits}f}"
+
+
+def times(value: float, anchor: float) -> str:
+    """Return how many times an anchor a value is, from tenfold on: `about 39 times`; else "".
+
+    Two digits, so that whoever divides the figures as they are shown finds the same.
+    """
+    ratio = value / anchor if anchor > 0 else 0.0
+    if not _MANYFOLD <= ratio < math.inf:
+        return ""
+    if ratio >= _LONGEST:
+        return f"about {ratio:.1e} times"
+    return f"about {float(f'{ratio:.2g}'):,.0f} times"
 
 
 def _significant(value: float) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from quantgate.report.escape import ascii_only, plain
 from quantgate.report.numbers import number
+from quantgate.report.text_table import Column, TextTable
 from quantgate.results import Measurement
 
 if TYPE_CHECKING:
@@ -14,83 +15,92 @@ if TYPE_CHECKING:
 
 SPEED: Final = "speed"
 MEMORY: Final = "memory"
+MISSING: Final = "-"
 _TITLES: Final = {
     SPEED: "speed in tokens/s, and how many times the reference's",
     MEMORY: "memory of a model's process and size on disk in MiB, and how much less than the "
     "reference's",
 }
-# Heading, metric, ratio, and what the figure is multiplied by.
-_GENERATION: Final = ("generation", "generation_tokens_per_s", "generation_speedup", 1.0)
-_FIRST: Final = ("first token, ms", "first_token_s", "first_token_speedup", 1000.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure with its ratio to the reference's.
+
+    Attributes:
+        heading: of its column.
+        metric: the figure's.
+        ratio: the ratio's metric.
+        factor: what the figure is multiplied by.
+    """
+
+    heading: str
+    metric: str
+    ratio: str
+    factor: float = 1.0
+
+    def known(self, measurement: Measurement) -> bool:
+        """Whether it was measured."""
+        return any(score.metric == self.metric for score in measurement.scores)
+
+    def told(self, measurement: Measurement) -> str:
+        """`182 (1.85 x)`; the ratio is left out where a case is held against itself."""
+        scores = {score.metric: score.value for score in measurement.scores}
+        if self.metric not in scores:
+            return MISSING
+        shown = _short(scores[self.metric] * self.factor)
+        if measurement.detail.get("reference") == measurement.case_id or self.ratio not in scores:
+            return shown
+        return f"{shown} ({number(scores[self.ratio])} x)"
+
+
+GENERATION: Final = Figure("generation", "generation_tokens_per_s", "generation_speedup")
+FIRST_TOKEN: Final = Figure("first token, ms", "first_token_s", "first_token_speedup", 1000.0)
+PEAK: Final = Figure("peak", "peak_mib", "peak_saving")
+DEVICE_PEAK: Final = Figure("peak on the device", "peak_device_mib", "device_saving")
+ON_DISK: Final = Figure("on disk", "disk_mib", "disk_saving")
+_LOADING: Final = Figure("loading", "loading_mib", "loading_saving")
+_LOADED: Final = Figure("loaded", "resident_mib", "resident_saving")
 _READS: Final = "prefill_tokens_per_s."
-_MEMORY: Final = tuple(
-    (heading, f"{what}_mib", f"{what}_saving", 1.0)
-    for heading, what in (
-        ("peak", "peak"),
-        ("loading", "loading"),
-        ("loaded", "resident"),
-        ("on disk", "disk"),
-    )
-)
-_Column = tuple[str, str, str, float]
 
 
 def print_performance(measurements: Iterable[Measurement], console: Console) -> None:
     """Print a table of each that was measured, a row a case."""
     found = list(measurements)
-    for task in (SPEED, MEMORY):
-        if own := [each for each in found if each.task == task]:
-            _print(_TITLES[task], _columns(task, own), own, console)
+    for task, figures in ((SPEED, _speeds), (MEMORY, _sizes)):
+        own = [each for each in found if each.task == task]
+        if not own:
+            continue
+        shown = figures(own)
+        columns = [Column(figure.heading, right=True) for figure in shown]
+        table = TextTable([Column("case", whole=True), *columns], console, _TITLES[task])
+        for measurement in own:
+            table.add(measurement.case_id, *(figure.told(measurement) for figure in shown))
+        table.print()
 
 
-def _columns(task: str, measurements: Sequence[Measurement]) -> tuple[_Column, ...]:
-    if task == MEMORY:
-        return _MEMORY
+def known_anywhere(figure: Figure, measurements: Sequence[Measurement]) -> tuple[Figure, ...]:
+    """Return the figure where any case has it, and nothing else."""
+    return (figure,) if any(map(figure.known, measurements)) else ()
+
+
+def _speeds(measurements: Sequence[Measurement]) -> tuple[Figure, ...]:
     lengths = {
         int(score.metric.removeprefix(_READS))
         for measurement in measurements
         for score in measurement.scores
         if score.metric.startswith(_READS)
     }
-    reads = ((f"prefill {n}", f"{_READS}{n}", f"prefill_speedup.{n}", 1.0) for n in sorted(lengths))
-    return (_GENERATION, _FIRST, *reads)
+    return (GENERATION, FIRST_TOKEN, *map(_prefill, sorted(lengths)))
 
 
-def _print(
-    title: str, columns: Sequence[_Column], measurements: Sequence[Measurement], console: Console
-) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    in_colour = console.is_terminal
-    clean = plain if in_colour else ascii_only
-    table = Table(
-        box=box.SIMPLE_HEAD if in_colour else box.ASCII,
-        highlight=False,
-        title=title,
-        title_justify="left",
-        title_style="",
-    )
-    table.add_column("case", overflow="fold", no_wrap=True)
-    for heading, *_ in columns:
-        table.add_column(heading, justify="right", overflow="fold")
-    for measurement in measurements:
-        row = [measurement.case_id, *(_cell(measurement, column) for column in columns)]
-        table.add_row(*(Text(clean(cell)) for cell in row))
-    console.print(table)
+def _prefill(length: int) -> Figure:
+    return Figure(f"prefill {length}", f"{_READS}{length}", f"prefill_speedup.{length}")
 
 
-def _cell(measurement: Measurement, column: _Column) -> str:
-    """`182 (1.85 x)`; the ratio is left out where a case is held against itself."""
-    _, metric, ratio, factor = column
-    scores = {score.metric: score.value for score in measurement.scores}
-    if metric not in scores:
-        return "-"
-    shown = _short(scores[metric] * factor)
-    if measurement.detail.get("reference") == measurement.case_id or ratio not in scores:
-        return shown
-    return f"{shown} ({number(scores[ratio])} x)"
+def _sizes(measurements: Sequence[Measurement]) -> tuple[Figure, ...]:
+    device = known_anywhere(DEVICE_PEAK, measurements)
+    return (PEAK, *device, _LOADING, _LOADED, ON_DISK)
 
 
 def _short(value: float) -> str:

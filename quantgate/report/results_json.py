@@ -1,10 +1,10 @@
 """`results.json`: everything a run found, in full and unrounded, for other programs.
 
 Schema version 1: `{"schema_version": 1, "run": {"started", "ended", "options", "configuration",
-"provenance"}, "measurements": [...], "decisions": [...]}`; times are UTC, the two lists hold the
-fields of `results.Measurement` and `results.Decision`. A number that is not finite is null, since
-JSON has no word for it; the decision's reason says what it was. Text is kept as it was, but
-credentials in it are replaced: readers must escape it for the place they show it in.
+"provenance", "baselines"}, "measurements": [...], "decisions": [...]}`; times are UTC, the two
+lists hold the fields of `results.Measurement` and `results.Decision`. A number that is not finite
+is null, since JSON has no word for it; the decision's reason says what it was. Text is kept as it
+was, but credentials in it are replaced: readers must escape it for the place they show it in.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class RunFacts:
         options: the command-line options that were given.
         configuration: the configuration in force, defaults included.
         provenance: what `provenance.collect` returned.
+        baselines: by case and task when, why and by what the baseline was stored that the figures
+            were held against, as far as there is one.
     """
 
     started: datetime
@@ -42,6 +44,7 @@ class RunFacts:
     options: Mapping[str, Any]
     configuration: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    baselines: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def write_results(

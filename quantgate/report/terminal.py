@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from quantgate.gate.tolerances import RATIO, RELATIVE, SIGNIFICANT, THREE_STATE
-from quantgate.report.escape import ascii_only, plain
+from quantgate.report.console import as_log
 from quantgate.report.numbers import FRACTION, change, figure, percent
+from quantgate.report.text_table import Column, TextTable
 from quantgate.results import Decision, Measurement, Tolerance, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 HEADINGS = ("case", "metric", "value", "reference", "delta", "tolerance", "verdict")
 _STYLES = {
@@ -30,49 +29,22 @@ def print_table(
     decisions: Iterable[Decision], measurements: Iterable[Measurement], console: Console
 ) -> None:
     """Print the table to `console`: colours and lines on a terminal, plain ASCII elsewhere."""
-    console.print(_table(decisions, measurements, in_colour=console.is_terminal))
+    units = {(m.case_id, m.task, s.metric): s.unit for m in measurements for s in m.scores}
+    right, whole = {"value", "reference", "delta", "tolerance"}, {"verdict"}
+    columns = [Column(name, right=name in right, whole=name in whole) for name in HEADINGS]
+    table = TextTable(columns, console)
+    for decision in decisions:
+        unit = units.get((decision.case_id, decision.task, decision.metric), "")
+        style = "yellow" if decision.at_risk else _STYLES[decision.verdict]
+        table.add(*_cells(decision, unit), (_verdict(decision), style))
+    table.print()
 
 
 def render_table(
     decisions: Iterable[Decision], measurements: Iterable[Measurement], width: int = 120
 ) -> str:
     """Return the table as ASCII text of at most `width` columns, for logs and files."""
-    from rich.console import Console
-
-    console = Console(
-        file=io.StringIO(), width=width, force_terminal=False, no_color=True, legacy_windows=False
-    )
-    with console.capture() as captured:
-        print_table(decisions, measurements, console)
-    return captured.get()
-
-
-def _table(
-    decisions: Iterable[Decision], measurements: Iterable[Measurement], *, in_colour: bool
-) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    clean = plain if in_colour else ascii_only
-    table = Table(box=box.SIMPLE_HEAD if in_colour else box.ASCII, highlight=False)
-    for heading in HEADINGS:
-        right = heading in {"value", "reference", "delta", "tolerance"}
-        # Fold, never cut: a case's name cut short names another case.
-        table.add_column(
-            heading,
-            justify="right" if right else "left",
-            overflow="fold",
-            no_wrap=heading == "verdict",
-        )
-    units = {(m.case_id, m.task, s.metric): s.unit for m in measurements for s in m.scores}
-    for decision in decisions:
-        unit = units.get((decision.case_id, decision.task, decision.metric), "")
-        style = ("yellow" if decision.at_risk else _STYLES[decision.verdict]) if in_colour else ""
-        # Text objects, since a string would be read as rich's markup.
-        cells = [Text(clean(cell)) for cell in _cells(decision, unit)]
-        table.add_row(*cells, Text(_verdict(decision), style=style))
-    return table
+    return as_log(lambda console: print_table(decisions, measurements, console), width)
 
 
 def _verdict(decision: Decision) -> str:

@@ -3,10 +3,11 @@
 perplexity 14.82 is 3.13 % above the baseline 14.37; allowed +1.50 %   [tiny-int4-ort-cpu]
   paired delta to the baseline +0.0308 nats/token, 95 % CI +0.0226..+0.0390 (64 windows);
   allowed +0.0149 -> REGRESSION
-  isn't chance: p = 7.1e-10 (Student's t, 64 windows); the smallest change for the worse this run
-  detects is 0.0104 nats/token
+  isn't chance: p = 7.1e-10 (Student's t, 4 degrees of freedom, 64 neighbouring windows); the
+  smallest change for the worse this run detects is 0.0104 nats/token
   differs from the baseline: onnxruntime 1.30.0 -> 1.31.1     file: baselines/tiny/...
-  accept: quantgate run -m perplexity --gate-update-baselines --gate-reason "..."
+  accept: quantgate run -m perplexity -k "[tiny-int4-ort-cpu]" --gate-update-baselines \
+          --gate-reason "..."
   reproduce: quantgate run -m perplexity -k "[tiny-int4-ort-cpu]"
 """
 
@@ -21,9 +22,10 @@ from quantgate.gate.decision import NOISE
 from quantgate.gate.findings import DRIFT
 from quantgate.gate.rulings import MANY, UNDETECTABLE
 from quantgate.gate.tolerances import SHARES, SIGNIFICANT, THREE_STATE
+from quantgate.report.commands import UPDATE, command
 from quantgate.report.escape import plain
 from quantgate.report.noise_words import evidence_lines
-from quantgate.report.numbers import FRACTION, change, digits_for, figure, percent
+from quantgate.report.numbers import FRACTION, change, digits_for, figure, percent, times
 from quantgate.results import Decision, Direction, Measurement, Score, Tolerance, Verdict
 
 _AT_RISK: Final = "PASS (at risk)"
@@ -62,17 +64,18 @@ def word(decision: Decision, measurement: Measurement | None, baseline_file: Pur
     return "\n".join(lines)
 
 
-def accept_command(task: str) -> str:
-    """Return the command that stores the suite's figures as the new baseline."""
-    return f'quantgate run -m {_marker(task)} --gate-update-baselines --gate-reason "..."'
+def accept_command(task: str, case_id: str) -> str:
+    """Return the command that stores a case's figures of a suite as its new baseline."""
+    return _command(task, case_id, UPDATE)
 
 
 def reproduce_command(task: str, case_id: str) -> str:
-    """Return the command that measures a case's suite again, and nothing else.
+    """Return the command that measures a case's suite again, and nothing else."""
+    return _command(task, case_id)
 
-    In brackets the id is all of a test's parameters, so that `ort` doesn't select `ortgenai` too.
-    """
-    return f'quantgate run -m {_marker(task)} -k "[{_NO_WORD.sub("", case_id)}]"'
+
+def _command(task: str, case_id: str, *words: str) -> str:
+    return command([_marker(task)], _NO_WORD.sub("", case_id), words)
 
 
 def _marker(task: str) -> str:
@@ -114,18 +117,21 @@ def _compared(decision: Decision, score: Score | None) -> str:
     delta, allowed = decision.delta or 0.0, decision.allowed or 0.0
     tolerance = decision.tolerance
     sign = "-" if score is not None and score.direction is Direction.HIGHER else "+"
+    manifold = ""
     if tolerance is not None and tolerance.kind in SHARES and anchor:
         by, limit = (100 * size / abs(anchor) for size in (abs(delta), allowed))
         digits = digits_for(by, limit)
         told = f"{by:.{digits}f} %", f"{limit:.{digits}f} %"
+        manifold = "" if unit == FRACTION else times(value, anchor)
     else:
         digits = digits_for(percent(abs(delta), unit), percent(allowed, unit))
         told = change(abs(delta), unit, digits), change(allowed, unit, digits)
-    digits = digits_for(percent(value, unit), percent(anchor, unit))
-    by_how_much = f"is {told[0]} {'above' if delta > 0 else 'below'}" if delta else "equals"
-    held = f"the {decision.against} {figure(anchor, unit, digits)}"
+    shown = None if manifold else digits_for(percent(value, unit), percent(anchor, unit))
+    by_how_much = manifold or f"{told[0]} {'above' if delta > 0 else 'below'}"
+    by_how_much = f"is {by_how_much}" if delta else "equals"
+    held = f"the {decision.against} {figure(anchor, unit, shown)}"
     limit_told = f"allowed {sign}{told[1]}{_manner(tolerance, FRACTION if anchor else unit)}"
-    return f"{figure(value, unit, digits)} {by_how_much} {held}; {limit_told}"
+    return f"{figure(value, unit, shown)} {by_how_much} {held}; {limit_told}"
 
 
 def _manner(tolerance: Tolerance | None, unit: str) -> str:
@@ -177,10 +183,10 @@ def _surroundings(decision: Decision, baseline_file: PurePath | str) -> list[str
 
 
 def _way_out(decision: Decision) -> list[str]:
-    accept = f"  accept: {accept_command(decision.task)}"
+    accept = f"  accept: {accept_command(decision.task, decision.case_id)}"
     again = f"  reproduce: {reproduce_command(decision.task, decision.case_id)}"
     if decision.verdict is Verdict.NO_BASELINE:
-        return [f"  store: {accept_command(decision.task)}"]
+        return [f"  store: {accept_command(decision.task, decision.case_id)}"]
     if decision.verdict is Verdict.INCONCLUSIVE:
         return [f"  mend: {_unclear(decision)[1]}", again]
     if decision.verdict is Verdict.REGRESSION and decision.against == "reference":

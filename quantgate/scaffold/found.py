@@ -19,7 +19,6 @@ DEEPEST = 4
 # A reference is the package that was rounded least.
 REFERENCES = ("fp32", "bf16", "fp16")
 UNKNOWN = "auto"
-_SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +129,7 @@ def _precision(package: OnnxPackage) -> str:
     """The precision that most weights have; a head is often left in a wider one."""
     weights: Counter[str] = Counter()
     for projection in projections(package.graph.graph):
-        kind = projection.precision.partition(" ")[0]
-        weights[_SHORT.get(kind, kind)] += projection.inputs * projection.outputs
+        weights[projection.precision.kind] += projection.size
     most = weights.most_common(1)
     return _slug(most[0][0]) if most else UNKNOWN
 

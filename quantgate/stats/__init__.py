@@ -6,6 +6,7 @@
 - `intervals`: of a normal estimate and of a fraction; `resampling`: of anything, by bootstrap.
 - `medians`: the shift of a median, of figures some of which were disturbed.
 - `power`: the smallest change a run would have found.
+- `pareto`: what no other beats in two figures.
 - `multiplicity`: many questions asked at once.
 
 Every docstring is a specification; docs/statistics.md shows that the intervals hold.
@@ -17,6 +18,7 @@ from quantgate.stats.means import clustered_stderr, mean_stderr, paired
 from quantgate.stats.medians import median_shift
 from quantgate.stats.multiplicity import holm
 from quantgate.stats.pairs import mcnemar, paired_share
+from quantgate.stats.pareto import pareto_front
 from quantgate.stats.power import detectable, paired_detectable
 from quantgate.stats.ratios import clustered_ratio
 from quantgate.stats.resampling import bootstrap_interval
@@ -35,6 +37,7 @@ __all__ = [
     "paired",
     "paired_detectable",
     "paired_share",
+    "pareto_front",
     "t_p_value",
     "wilson_interval",
 ]

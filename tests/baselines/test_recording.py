@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -152,3 +154,45 @@ def test_items_that_should_be_there_are_told_for_what_was_measured(options, monk
     text, clean = end(recorder, options, monkeypatch)
     assert clean
     assert line in text
+
+
+def results_of(options) -> dict:
+    return json.loads((options.reports / "results.json").read_bytes())["run"]
+
+
+def test_results_tell_of_the_baselines_they_were_held_against(options, monkeypatch):
+    store = BaselineStore(options.baselines)
+    update(store, measure(0.8), measure(0.7, task="mmlu.greedy"))
+    options = replace(options, update=False)
+    found = measure(0.5)
+    end(record(options, found, decide(found, Verdict.REGRESSION)), options, monkeypatch)
+    stored = store.read(CASE).tasks["mmlu"]
+    told = results_of(options)["baselines"]
+    assert told == {
+        CASE.id: {
+            "mmlu": {
+                "updated": stored.updated, "reason": stored.reason, "identity": stored.identity,
+                "provenance": stored.provenance,
+            },
+        },
+    }  # fmt: skip
+    assert stored.identity == {"package": "e" * 64}
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_results_tell_of_no_baseline_that_had_no_say(options, monkeypatch, damaged):
+    store = BaselineStore(options.baselines)
+    update(store, measure(0.8))
+    if damaged:
+        store.path(CASE).write_bytes(b"[]")
+    options = replace(options, update=not damaged)
+    found = measure(0.8)
+    end(record(options, found, decide(found, Verdict.PASS)), options, monkeypatch)
+    assert results_of(options)["baselines"] == {}
+
+
+def test_a_run_begins_when_it_is_said_to_and_not_with_its_first_record(options, monkeypatch):
+    began = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    recorder = Recorder(Manifest(), options, began)
+    end(recorder, options, monkeypatch)
+    assert results_of(options)["started"] == "2026-01-02T03:04:05.000Z"

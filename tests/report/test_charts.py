@@ -11,6 +11,7 @@ from quantgate.report.charts.interval import interval_chart
 from quantgate.report.charts.style import COLOURS
 from quantgate.report.charts.subjects import Change, subject_chart
 from quantgate.report.charts.svg import label
+from quantgate.report.charts.tradeoff import Scale, Spot, tradeoff_chart
 from quantgate.report.charts.windows import Along, windows_chart
 
 HOSTILE = '$x$ </text><script>alert(1)</script> "&\x1b[31m \uffff\ud800_'
@@ -36,7 +37,17 @@ def windows(ident="c"):
     return windows_chart([0, 1024, 2048], [2.0, 3.0], lines, axis="tokens", ident=ident, title="T")
 
 
+def tradeoff(ident="c"):
+    spots = [
+        Spot("fp32", None, 20.0, 100.0, 100.0, 100.0, front=True),
+        *(Spot("int4 ort", n, 5.0, 90.0 - n / 2, 85.0, 95.0, front=n == 0) for n in range(8)),
+    ]
+    size, kept = Scale("size, MiB", rising=False), Scale("kept, %", rising=True)
+    return tradeoff_chart(spots, size, kept, ident=ident, title="T")[0]
+
+
 CHARTS = {
+    "tradeoff": tradeoff,
     "subjects": subjects,
     "histogram": lambda ident="c": histogram_chart(spreads(), ident=ident, title="T"),
     "percentiles": lambda ident="c": percentile_chart(spreads(), ident=ident, title="T"),

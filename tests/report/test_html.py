@@ -146,6 +146,8 @@ def test_the_verdict_comes_first_in_a_sentence(page):
         "REGRESSION Of 7 figures, 1 is worse than allowed, 1 is invalid, 1 is inconclusive, "
         "1 has no baseline and 3 are within tolerance." in told
     )
+    story = "tiny-int4-ort-cpu (ONNX Runtime, CPU) got worse by more than is allowed. It is held"
+    assert f"{story} against its reference" in told
 
 
 def test_a_failing_figure_says_how_much_why_whether_it_is_noise_and_the_way_out(page):
@@ -153,13 +155,27 @@ def test_a_failing_figure_says_how_much_why_whether_it_is_noise_and_the_way_out(
     # 19 of 20 before and 16 now on the reference's side: 18 and 15 by the planted answers.
     assert "mmlu accuracy tiny-int4-ort-cpu" in told
     assert REASON in told
-    assert "3 right to wrong, 0 wrong to right" in told
+    assert "of 20 beside the reference: 3 right to wrong, 0 wrong to right" in told
     assert f"p = {stats.mcnemar(3, 0):.2g}" in told
-    assert "Chance alone could make this change" in told
+    assert "So large a change isn't rare where nothing changed" in told
     assert DRIFTED in told
     assert "quantgate run -m mmlu -k" in told
     assert "--gate-limit=20" in told
     assert "Quantize with less loss" in told
+
+
+def test_what_is_accepted_is_one_case_behind_the_command_that_measures_it_again():
+    run = planted_run()
+    changed = tuple(
+        replace(d, against="baseline") if d.verdict is Verdict.REGRESSION else d
+        for d in run.decisions
+    )
+    told = " ".join(Page(render_html(replace(run, decisions=changed))).sections["failing"].split())
+    command = 'quantgate run -m mmlu -k "[tiny-int4-ort-cpu]" --gate-limit=20'
+    update = '--gate-update-baselines --gate-reason "..."'
+    assert f"reproduce{command} accept{command} {update} Only if the change is meant" in told
+    assert "Accepting it won't be enough" in told
+    assert "rewrites baselines/tiny/int4-ort-cpu.json" in told
 
 
 def test_intervals_of_subjects_are_those_of_the_paired_answers(page):
@@ -207,6 +223,19 @@ def test_environment_cost_and_configuration_are_told(page):
     assert "12,345" in page.sections["cost"]
     assert "24,690" in page.sections["cost"]  # both cases together
     assert "tasks.mmlu.shots" in page.sections["configuration"]
+
+
+def test_the_baselines_are_told_with_date_commit_and_package():
+    run = planted_run()
+    entry = {
+        "updated": "2025-12-24T07:27:06Z", "reason": "first baselines",
+        "identity": {"package": "cd" * 32}, "provenance": {"git_commit": "12" * 20},
+    }  # fmt: skip
+    facts = {**run.facts, "baselines": {CANDIDATE: {"mmlu": entry}}}
+    told = " ".join(Page(render_html(replace(run, facts=facts))).sections["environment"].split())
+    for words in ("2025-12-24T07:27:06Z", "first baselines", "12" * 20, "another"):
+        assert words in told
+    assert "Baselines held against" not in Page(render_html(run)).sections["environment"]
 
 
 def test_the_same_run_yields_the_same_bytes_even_through_its_file(html):

@@ -101,8 +101,9 @@ def test_a_failure_names_the_way_out(root):
         case.find("failure") for case in root.iter("testcase") if case.get("classname") == "mmlu"
         and case.find("failure") is not None
     )  # fmt: skip
-    assert "accept: quantgate run -m mmlu --gate-update-baselines" in failure.text
-    assert 'reproduce: quantgate run -m mmlu -k "[tiny-int4-ort-cpu]"' in failure.text
+    command = 'quantgate run -m mmlu -k "[tiny-int4-ort-cpu]" --gate-limit=5'
+    assert f"accept: {command} --gate-update-baselines" in failure.text
+    assert f"reproduce: {command}\n" in f"{failure.text}\n"
     assert "onnxruntime 1.30.0 -> 1.31.1" in failure.text
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from quantgate.report.numbers import change, digits_for, figure, number
+from quantgate.report.numbers import change, digits_for, figure, number, times
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,27 @@ def test_changes_of_fractions_are_points():
 )
 def test_digits_keep_different_numbers_apart(numbers, digits):
     assert digits_for(*numbers) == digits
+
+
+@pytest.mark.parametrize(
+    ("value", "anchor", "told"),
+    [
+        (98.7995, 2.5119, "about 39 times"),
+        (3.48196, 0.0095636, "about 360 times"),
+        (10.0, 1.0, "about 10 times"),
+        (9.999, 1.0, ""),
+        (25_432.0, 1.0, "about 25,000 times"),
+        (1e9, 1.0, "about 1.0e+09 times"),
+        (5.0, 0.0, ""),
+        (-5.0, -0.1, ""),
+        (1e308, 1e-300, ""),
+        (math.inf, 1.0, ""),
+        (math.nan, 1.0, ""),
+        (1.0, math.nan, ""),
+    ],
+)
+def test_beyond_tenfold_is_so_many_times(value, anchor, told):
+    assert times(value, anchor) == told
 
 
 def test_digits_end_somewhere():

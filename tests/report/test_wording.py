@@ -43,6 +43,7 @@ BY_QUESTION = Evidence(
     clusters=570, lost=30, won=12,
 )  # fmt: skip
 REPRODUCE = '-k "[tiny-int4-ort-cpu]"'
+UPDATE = '--gate-update-baselines --gate-reason "..."'
 
 
 def measure(score, task):
@@ -83,7 +84,7 @@ def test_regression_of_perplexity():
         f"  {PAIRED}; allowed +0.0149 -> REGRESSION",
         f"  isn't chance: p = 3.1e-09 (Student's t, 64 windows); {smallest}",
         "  differs from the baseline: onnxruntime 1.30.0 -> 1.31.1     file: " + FILE,
-        '  accept: quantgate run -m perplexity --gate-update-baselines --gate-reason "..."',
+        f"  accept: quantgate run -m perplexity {REPRODUCE} {UPDATE}",
         f"  reproduce: quantgate run -m perplexity {REPRODUCE}",
     ]
 
@@ -98,7 +99,7 @@ def test_regression_of_accuracy_is_in_points():
         f"  paired delta to the baseline {interval}; allowed -1.00 -> REGRESSION",
         f"  isn't chance: p = 0.0004 (exact McNemar, 570 questions: {flips}); {smallest}",
         "  in the environment nothing differs from the baseline's     file: " + FILE,
-        '  accept: quantgate run -m mmlu --gate-update-baselines --gate-reason "..."',
+        f"  accept: quantgate run -m mmlu {REPRODUCE} {UPDATE}",
         f"  reproduce: quantgate run -m mmlu {REPRODUCE}",
     ]
 
@@ -108,6 +109,15 @@ def test_without_items_only_the_figures_error_is_known():
     assert first.endswith(f"{ALLOWED}   [{CASE}]")
     assert second == "  standard error 2.10 points (n 570) -> REGRESSION"
     assert third == "  whether it is chance can't be told: no items are paired with the baseline's"
+
+
+def test_beyond_tenfold_so_many_times_is_said_with_figures_that_give_it():
+    decision = replace(WORSE_PERPLEXITY, value=97.6961, anchor=2.507006, delta=95.1891)
+    first = told(decision, PERPLEXITY).splitlines()[0]
+    assert first.startswith("perplexity 97.70 is about 39 times the baseline 2.51; allowed +")
+    assert f"{97.70 / 2.51:.2g}" == "39"
+    absolute = replace(decision, tolerance=Tolerance(kind="absolute", value=0.2), allowed=0.2)
+    assert "is 95.189 above" in told(absolute, PERPLEXITY)
 
 
 @pytest.mark.parametrize(
@@ -169,11 +179,12 @@ def test_inconclusive_says_why_and_what_to_do(mark, why, way_out):
 
 @pytest.mark.parametrize("case", [CASE, 'x" ; rm -rf ~ #$(date)`'])
 def test_fault_70_commands_hold_no_more_than_names(case):
-    command = reproduce_command('mmlu" ; true', case)
-    words = shlex.split(command)
+    words = shlex.split(reproduce_command('mmlu" ; true', case))
     assert words[:5] == ["quantgate", "run", "-m", "mmlutrue", "-k"]
     assert len(words) == 6
     assert set(words[5]) <= set("[]-_." + string.ascii_letters + string.digits)
+    accepting = shlex.split(accept_command('mmlu" ; true', case))
+    assert accepting == [*words, "--gate-update-baselines", "--gate-reason", "..."]
 
 
 def test_regression_of_divergence_is_in_nats():
@@ -241,7 +252,7 @@ def test_fault_45_no_baseline_prints_the_command():
     )  # fmt: skip
     text = told(decision, ACCURACY)
     assert text.startswith("accuracy 79.00 % has no baseline yet")
-    assert f"store: {accept_command('mmlu')}" in text
+    assert f"store: quantgate run -m mmlu {REPRODUCE} {UPDATE}" in text
 
 
 @pytest.mark.parametrize("delta", [0.0, 0.005])

@@ -9,8 +9,9 @@ from typing import Final
 from quantgate.gate.findings import DRIFT
 from quantgate.report import cells
 from quantgate.report.charts.interval import interval_chart
-from quantgate.report.digest import Judged, accept_commands, reproduce_command
-from quantgate.report.noise_words import SIGNIFICANT
+from quantgate.report.commands import accept_commands, baseline_files, reproduce_command
+from quantgate.report.digest import Judged, beyond_reference
+from quantgate.report.noise_words import SIGNIFICANT, p_equals, p_value
 from quantgate.report.numbers import FRACTION, change, percent
 from quantgate.report.sections.parts import Numbering, Table, attempt, shorten, table
 from quantgate.report.wording import word
@@ -36,6 +37,7 @@ class Failure:
         notes: what else was found.
         mend: what to do, where no command does it.
         accept: the command that makes the figure the baseline; "" where that isn't the way out.
+        rewritten: the file that it rewrites; "" without a command.
         reproduce: the command that measures it again; "" where its names make none.
     """
 
@@ -51,12 +53,16 @@ class Failure:
     notes: tuple[str, ...]
     mend: str
     accept: str
+    rewritten: str
     reproduce: str
 
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """The worst in full, and the others as rows; `rest` is None where there are none."""
+    """The worst in full, and the others as rows; `rest` is None where there are none.
+
+    `missing` counts the figures without a baseline; `store` are the commands for the first of them.
+    """
 
     listed: tuple[Failure, ...]
     rest: Table | None
@@ -72,7 +78,7 @@ def failures(run: RunFile, found: Sequence[Judged], numbering: Numbering) -> Fai
             each.decision.case_id,
             cells.measured(each),
             cells.value(each),
-            "; ".join(cells.delta(each)),
+            cells.delta(each),
             str(each.decision.verdict),
             each.decision.reason,
         )
@@ -83,7 +89,7 @@ def failures(run: RunFile, found: Sequence[Judged], numbering: Numbering) -> Fai
     return Failures(
         tuple(_failure(run, judged, numbering) for judged in loud[:_MOST]),
         table("The others", headings, rest, words=(0, 1, 4, 5)) if rest else None,
-        tuple(accept_commands(missing)),
+        tuple(accept_commands(run, missing)[:_MOST]),
         len(missing),
     )
 
@@ -92,6 +98,7 @@ def _failure(run: RunFile, judged: Judged, numbering: Numbering) -> Failure:
     decision = judged.decision
     drift = [note.removeprefix(DRIFT) for note in decision.notes if note.startswith(DRIFT)]
     stale = decision.against == "baseline" and decision.verdict is not Verdict.INCONCLUSIVE
+    meant = [decision] if stale else []
     return Failure(
         case_id=decision.case_id,
         name=cells.measured(judged),
@@ -104,7 +111,8 @@ def _failure(run: RunFile, judged: Judged, numbering: Numbering) -> Failure:
         drift=tuple(line for note in drift for line in note.split("; ")),
         notes=tuple(shorten(note) for note in decision.notes if not note.startswith(DRIFT)),
         mend=_mend(decision),
-        accept=next(iter(accept_commands([decision])), "") if stale else "",
+        accept=next(iter(accept_commands(run, meant)), ""),
+        rewritten=next(iter(baseline_files(run, meant)), ""),
         reproduce=reproduce_command(run, decision) or "",
     )
 
@@ -122,18 +130,26 @@ def _facts(judged: Judged) -> Iterator[tuple[str, str]]:
     if decision.anchor is not None:
         yield "held against", cells.held_against(judged)
     if decision.delta is not None:
-        sign = "-" if decision.delta < 0 else "+"
-        yield "change", f"{sign}{change(abs(decision.delta), judged.unit)}"
+        yield "change", cells.delta(judged)
     if decision.allowed is not None:
         yield "allowed", cells.allowed(judged)[0]
     if evidence is None:
         return
-    *_, paired = cells.delta(judged)
-    yield "paired change", paired
-    yield "smallest detectable", cells.detectable(judged)
-    yield "p-value", f"{evidence.p_value:.2g} ({evidence.method})"
+    at, interval = cells.paired(evidence)
+    unit = "points" if evidence.scale == FRACTION else evidence.scale
+    yield "paired change", f"{at} {unit}, 95 % CI {interval}"
+    yield "smallest detectable", _detectable(judged, evidence)
+    yield "p, if nothing had changed", f"{p_value(evidence)} ({evidence.method})"
     if evidence.lost is not None and evidence.won is not None:
-        yield "answers", f"{evidence.lost:,} right to wrong, {evidence.won:,} wrong to right"
+        told = f"{evidence.lost:,} right to wrong, {evidence.won:,} wrong to right"
+        yield "answers", f"of {evidence.n:,} beside the {evidence.against}: {told}"
+
+
+def _detectable(judged: Judged, evidence: Evidence) -> str:
+    told = f"{judged.harmful_sign}{change(evidence.detectable, evidence.scale)}"
+    if evidence.allowed is None or evidence.detectable <= evidence.allowed:
+        return told
+    return f"{told}; a smaller change than that can't be told from noise"
 
 
 def _noise(evidence: Evidence | None) -> str:
@@ -142,9 +158,10 @@ def _noise(evidence: Evidence | None) -> str:
         return ""
     if evidence.delta == 0 and evidence.stderr == 0:
         return "Nothing changed, item by item."
+    told = p_equals(evidence)
     if evidence.p_value < SIGNIFICANT:
-        return f"Chance alone would hardly make this change (p = {evidence.p_value:.2g})."
-    return f"Chance alone could make this change (p = {evidence.p_value:.2g})."
+        return f"So large a change is rare where nothing changed ({told})."
+    return f"So large a change isn't rare where nothing changed ({told})."
 
 
 def _interval(judged: Judged, numbering: Numbering) -> str:
@@ -168,5 +185,10 @@ def _mend(decision: Decision) -> str:
         return (
             "Quantize with less loss, or raise the limit against the reference in the manifest's "
             "[policy]."
+        )
+    if beyond_reference(decision):
+        return (
+            "Accepting it won't be enough: it is also worse than the reference by more than the "
+            "manifest's [policy] allows."
         )
     return ""

@@ -10,8 +10,9 @@ from typing import Final
 from quantgate.marks import SUITE_MARKERS
 from quantgate.report import cells
 from quantgate.report.digest import ORDER, Judged, sentence, verdict
-from quantgate.report.numbers import change
+from quantgate.report.sections.parts import shorten
 from quantgate.report.sections.sides import Sides, mapping
+from quantgate.report.story import stories
 from quantgate.results import Verdict
 from quantgate.run_file import RunFile
 
@@ -27,12 +28,14 @@ class Headline:
         verdict: the worst there is; None where nothing was decided.
         sentence: the run in one sentence.
         counts: how many figures have each verdict, the worst first.
+        lead: what is known of each failing case, in a few sentences.
         caveats: what must be known before the figures are read.
     """
 
     verdict: Verdict | None
     sentence: str
     counts: tuple[tuple[Verdict, int], ...]
+    lead: tuple[str, ...]
     caveats: tuple[str, ...]
 
 
@@ -62,7 +65,7 @@ class Matrix:
     left_out: int
 
 
-def headline(run: RunFile) -> Headline:
+def headline(run: RunFile, found: Sequence[Judged]) -> Headline:
     """Return the verdict of a run in words."""
     counts = Counter(decision.verdict for decision in run.decisions)
     configuration = mapping(run.facts.get("configuration"))
@@ -72,7 +75,13 @@ def headline(run: RunFile) -> Headline:
     if mapping(run.facts.get("options")).get("--gate-update-baselines"):
         caveats.append("This run stored baselines, so nothing was held against older ones.")
     told = sentence(run).partition(": ")[2]
-    return Headline(verdict(run), told, _in_order(counts), tuple(caveats))
+    return Headline(verdict(run), told, _in_order(counts), _lead(run, found), tuple(caveats))
+
+
+def _lead(run: RunFile, found: Sequence[Judged]) -> tuple[str, ...]:
+    listed, more = stories(run, found)
+    told = [shorten(f"{story.case_id} {story.told}") for story in listed]
+    return (*told, *([f"{more:,} more cases are below."] if more else []))
 
 
 def matrix(found: Sequence[Judged], sides: Sides) -> Matrix:
@@ -115,8 +124,7 @@ def _cell(judged: Judged) -> Cell:
     decision = judged.decision
     delta = ""
     if decision.delta is not None:
-        sign = "-" if decision.delta < 0 else "+"
-        delta = f"{sign}{change(abs(decision.delta), judged.unit)} vs {decision.against}"
+        delta = f"{cells.difference(judged)} vs {decision.against}"
     return Cell(cells.value(judged), delta, decision.verdict, cells.told(judged))
 
 

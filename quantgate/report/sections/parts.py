@@ -55,14 +55,14 @@ class Plot:
         svg: the drawing, as an element of the page.
         title: what it shows.
         keys: its legend; empty where it has one series only.
-        table: its figures.
+        table: its figures; None where a table beside it has them.
         remarks: what a reader must know to read it right.
     """
 
     svg: str
     title: str
     keys: tuple[Key, ...]
-    table: Table
+    table: Table | None
     remarks: tuple[str, ...] = ()
 
 

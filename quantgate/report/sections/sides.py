@@ -59,6 +59,14 @@ class Sides:
         """Whether other cases are held against this one."""
         return case_id in self._references.values()
 
+    def reference_of(self, case_id: str) -> str | None:
+        """The case that this one is held against; None for one without."""
+        return self._references.get(case_id)
+
+    def number_of(self, case_id: str) -> int | None:
+        """Which series a case is in every chart, from 0; None for a reference."""
+        return self._numbers.get(case_id)
+
     def _side(self, measurement: Measurement) -> Side:
         name = self._references.get(measurement.case_id)
         reference = None if name is None else self._run.measurement(name, measurement.task)

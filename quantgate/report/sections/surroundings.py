@@ -9,6 +9,7 @@ from typing import Any, Final
 from quantgate.report.digest import drifts, notes
 from quantgate.report.sections.parts import MISSING, Table, table
 from quantgate.report.sections.sides import Sides, mapping
+from quantgate.report.stored import package_is_same, stored
 from quantgate.results import Measurement
 from quantgate.run_file import RunFile
 
@@ -19,6 +20,7 @@ _COSTS: Final = (
     ("seconds", "seconds"),
 )
 _DEEPEST: Final = 8
+_PACKAGES: Final = {True: "this run's", False: "another", None: MISSING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,13 @@ class Surroundings:
         drift: what differs from the environment of the baselines, with how many figures say so.
         drift_known: whether anything was held against a stored baseline.
         notes: what else was found, with how often.
+        baselines: when and why each was stored, and whether its package is this run's.
     """
 
     drift: Table | None
     drift_known: bool
     notes: Table | None
+    baselines: Table | None
     provenance: Table
     identities: Table | None
     cost: Table | None
@@ -57,6 +61,7 @@ def surroundings(run: RunFile, sides: Sides) -> Surroundings:
         drift=table("Differs from the baseline", ("what", "figures"), found) if found else None,
         drift_known=any(decision.against == "baseline" for decision in run.decisions),
         notes=table("Notes", ("note", "times"), told) if told else None,
+        baselines=_baselines(run, measured),
         provenance=_facts("Provenance", _provenance(run)),
         identities=_identities(measured),
         cost=_cost(measured),
@@ -81,6 +86,20 @@ def _provenance(run: RunFile) -> Iterator[tuple[str, str]]:
     for name in ("started", "ended"):
         yield from leaves(run.facts.get(name), name)
     yield from leaves(mapping(run.facts.get("provenance")))
+
+
+def _baselines(run: RunFile, measured: Sequence[Measurement]) -> Table | None:
+    rows = []
+    for each in measured:
+        if entry := stored(run, each):
+            commit = mapping(entry.get("provenance")).get("git_commit")
+            told = (str(fact or MISSING) for fact in (entry.get("updated"), commit))
+            package = _PACKAGES[package_is_same(run, each)]
+            rows.append((each.case_id, each.task, *told, package, str(entry.get("reason"))))
+    if not rows:
+        return None
+    headings = ("case", "task", "stored", "at commit", "package", "reason")
+    return table("Baselines held against", headings, rows, words=range(len(headings)))
 
 
 def _facts(caption: str, facts: Any) -> Table:
