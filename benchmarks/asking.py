@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from quantgate.answers import Answers
 from quantgate.execution.inline import InlineSession
 from quantgate.execution.ordering import Ordering
-from quantgate.plan import make_plan
+from quantgate.groups import PlanLimits
+from quantgate.plan import Plan, make_plan
 from quantgate.requests import Loglikelihood, Request
 
+PlanMaker = Callable[[Sequence[Request], PlanLimits], Plan]
 
-def ask(session: InlineSession, requests: Sequence[Request], tokens: int) -> Answers:
+
+def ask(
+    session: InlineSession,
+    requests: Sequence[Request],
+    tokens: int,
+    planner: PlanMaker = make_plan,
+) -> Answers:
     """Plan `requests`, run all batches and read their rows; `tokens` is the tokenizer's size."""
-    plan = make_plan(requests, session.limits)
+    plan = planner(requests, session.limits)
     ordering = Ordering(plan, requests, keep=False, compare=False, anchor=None, tokens=tokens)
     answers = Answers.blank(requests, compared=False)
     for _, ticket in ordering.tickets(range(ordering.count)):

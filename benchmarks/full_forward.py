@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from quantgate.packages.io_names import layer_names
 from quantgate.packages.package import OnnxPackage
+from quantgate.tasks.mmlu_items import MmluItems
 
 
 class FullForward:
@@ -70,3 +71,22 @@ def last_row_logprobs(logits: NDArray[Any], tokens: NDArray[np.int64]) -> NDArra
     shifted = row - row.max()
     found: NDArray[np.float64] = shifted[tokens] - np.log(np.exp(shifted).sum())
     return found
+
+
+def one_by_one(
+    model: FullForward, contexts: Sequence[Sequence[int]], tokens: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Log-probabilities of `tokens` after each of `contexts`, `[contexts, tokens]`."""
+    return np.array([last_row_logprobs(model.logits(ids), tokens) for ids in contexts])
+
+
+def letter_ids(items: MmluItems) -> NDArray[np.int64]:
+    """Ids of the answers' letters.
+
+    Raises:
+        SystemExit: a letter is several tokens, which the logits of one forward can't score.
+    """
+    letters = items.items[0].continuations
+    if any(len(ids) != 1 for ids in letters):
+        raise SystemExit("one forward per question needs letters of one token each")
+    return np.array([ids[0] for ids in letters], dtype=np.int64)

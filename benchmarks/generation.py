@@ -14,6 +14,7 @@ rounds, and its range. Ids are compared: only an end-of-text id, kernels that ro
 make them part.
 
     python -m benchmarks.generation --package DIR [DIR ...] [--new 256] [--rounds 5] [--json FILE]
+    python -m benchmarks.generation --train-on DIR [--size 135m] [--precisions fp32 int4]
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -30,11 +31,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.output import print_table, write_json
+from benchmarks.models import PRECISIONS, add_model_arguments, model_arguments
+from benchmarks.output import PageTable, PageTarget, page, print_page, write_json
 from quantgate.backends.ort import OrtBackend
 from quantgate.packages.package import OnnxPackage, open_package
 
-OURS, GENAI = "quantgate", "onnxruntime-genai"
+OURS, GENAI = "quantgate-ort", "onnxruntime-genai"
+WANTED = 0.95
 SEED = 20260711
 
 Ids = Sequence[int]
@@ -65,22 +68,38 @@ class Side:
 def main() -> None:
     """Measure and print."""
     options = _options()
-    results = {str(folder): _measure(open_package(folder), options) for folder in options.package}
-    for folder, result in results.items():
-        _report(folder, result)
+    results = {name: _measure(package, options) for name, package in _packages(options).items()}
     told = {name: getattr(options, name) for name in ("prompt", "new", "threads", "rounds")}
-    write_json(options.json, "generation", {"options": told, "results": results})
+    content = page_content(results, told)
+    print_page(content)
+    write_json(options.json, "generation", {"options": told, "results": results, "page": content})
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--package", type=Path, nargs="+", required=True, help="decoder packages")
+    parser.add_argument(
+        "--package", type=Path, nargs="+", default=None, help="decoder packages to run instead"
+    )
+    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS))
     parser.add_argument("--prompt", type=int, default=128, help="tokens to append")
     parser.add_argument("--new", type=int, default=256, help="tokens to generate")
     parser.add_argument("--threads", type=int, default=2, help="of every session")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, default=None, help="keep everything measured here")
-    return parser.parse_args()
+    add_model_arguments(parser)
+    options = parser.parse_args()
+    if not (options.package or options.model or options.train_on):
+        parser.error("name a --package, a --model, or text to --train-on")
+    return options
+
+
+def _packages(options: argparse.Namespace) -> dict[str, OnnxPackage]:
+    """What to measure, by the name that it is told under."""
+    if options.package:
+        return {str(folder): open_package(folder) for folder in options.package}
+    model = options.model.name if options.model else options.size
+    found = model_arguments(options, Path()).packages(options.precisions)
+    return {f"{model} {precision}": package for precision, package in found.items()}
 
 
 def _measure(package: OnnxPackage, options: argparse.Namespace) -> dict[str, Any]:
@@ -159,25 +178,41 @@ def _agreed(one: Ids, other: Ids) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=True)))
 
 
-def _report(folder: str, result: dict[str, Any]) -> None:
+def page_content(results: Mapping[str, dict[str, Any]], told: Mapping[str, int]) -> dict[str, Any]:
+    """A table and a target for each package, told by the last part of its name."""
+    named = [(Path(name).name, result) for name, result in results.items()]
+    targets = [
+        PageTarget(
+            f"{name}: tokens/s, {OURS} over {GENAI}'s own loop",
+            statistics.median(result["round_ratios"]),
+            WANTED,
+            ours=OURS,
+            peer=GENAI,
+        )
+        for name, result in named
+    ]
+    return page([_table(name, result, told) for name, result in named], targets=targets)
+
+
+def _table(name: str, result: dict[str, Any], told: Mapping[str, int]) -> PageTable:
     ratios = result["round_ratios"]
-    print(f"\n{folder}")
-    print_table(
-        [
-            {
-                "side": name,
-                "first token ms": 1000 * statistics.median(result["first_token_s"][name]),
-                "tokens/s": statistics.median(result["tokens_per_s"][name]),
-                "lowest": min(result["tokens_per_s"][name]),
-                "highest": max(result["tokens_per_s"][name]),
-            }
-            for name in (GENAI, OURS)
-        ]
+    rows = [
+        {
+            "side": side,
+            "first token ms": 1000 * statistics.median(result["first_token_s"][side]),
+            "tokens/s": statistics.median(result["tokens_per_s"][side]),
+            "lowest": min(result["tokens_per_s"][side]),
+            "highest": max(result["tokens_per_s"][side]),
+        }
+        for side in (GENAI, OURS)
+    ]
+    note = (
+        f"{told['prompt']} tokens appended, {told['new']} generated, {told['threads']} threads; "
+        f"ratio {statistics.median(ratios):.3f}, median of {told['rounds']} rounds "
+        f"({min(ratios):.3f} to {max(ratios):.3f}); "
+        f"the first {result['same_ids']} of {result['ids']} ids are the same."
     )
-    print(
-        f"ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}); "
-        f"the first {result['same_ids']} of {result['ids']} ids are the same"
-    )
+    return PageTable(name, rows, note)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,27 @@ TOKENS = 256
 SECONDS_EACH = 0.5
 
 
+@dataclass(frozen=True)
+class UsefulWork:
+    """Floating-point operations that a plan can't do without; formula above.
+
+    Attributes:
+        body: of all layers.
+        head: of the scored rows' logits.
+    """
+
+    body: float
+    head: float
+
+
 def useful_flops(plan: Plan, package: OnnxPackage) -> float:
-    """Floating-point operations that `plan` can't do without; formula above."""
+    """All of the useful work of `plan`."""
+    work = useful_work(plan, package)
+    return work.body + work.head
+
+
+def useful_work(plan: Plan, package: OnnxPackage) -> UsefulWork:
+    """The useful work of `plan`, by part of the model."""
     config = package.config
     graph = split(package.graph, logits=config.logits, position_ids=config.position_ids)
     cost = read_shape(package, graph.body).cost
@@ -51,8 +71,10 @@ def useful_flops(plan: Plan, package: OnnxPackage) -> float:
         + sum(sum(row.positions) + len(row.positions) for row in group.rows)
         for group in plan.groups
     )
-    head = hidden * config.vocab_size * scored
-    return 2.0 * (cost.linear * plan.computed + head + cost.pair * pairs)
+    return UsefulWork(
+        body=2.0 * (cost.linear * plan.computed + cost.pair * pairs),
+        head=2.0 * hidden * config.vocab_size * scored,
+    )
 
 
 def measure_peak(package: OnnxPackage, *, threads: int) -> dict[str, float]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.asking import ask, warm_up
-from benchmarks.full_forward import FullForward, last_row_logprobs
+from benchmarks.full_forward import FullForward, letter_ids, one_by_one
 from quantgate.answers import Answers
 from quantgate.execution.inline import InlineSession
 from quantgate.packages.tokenizer import Tokenizer
@@ -46,11 +46,6 @@ class Subject:
         """Tokens of all prompts, what the full forwards compute."""
         return sum(map(len, self.items.contexts))
 
-    @property
-    def letters(self) -> NDArray[np.int64]:
-        """The letters' ids, one each."""
-        return np.array([ids[0] for ids in self.items.items[0].continuations])
-
 
 @dataclass(frozen=True)
 class Sides:
@@ -63,7 +58,7 @@ class Sides:
     def round(self, subject: Subject) -> None:
         """Measure `subject` on both sides, one after the other."""
         started = time.perf_counter()
-        theirs = self._one_by_one(subject)
+        theirs = one_by_one(self.full, subject.items.contexts, letter_ids(subject.items))
         turned = time.perf_counter()
         make_plan(subject.items.requests, self.ours.limits)
         planned = time.perf_counter()
@@ -85,9 +80,3 @@ class Sides:
     ) -> Answers:
         del name
         return ask(self.ours, requests, self.tokenizer.size)
-
-    def _one_by_one(self, subject: Subject) -> NDArray[np.float64]:
-        letters = subject.letters
-        return np.array(
-            [last_row_logprobs(self.full.logits(ids), letters) for ids in subject.items.contexts]
-        )

@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from benchmarks.asking import warm_up
-from benchmarks.full_forward import FullForward
+from benchmarks.full_forward import FullForward, letter_ids
 from benchmarks.matmul_peak import measure_peak, useful_flops
 from benchmarks.mmlu_rounds import FULL, OURS, SIDES, Sides, Subject
 from benchmarks.models import PRECISIONS, add_model_arguments, model_arguments
@@ -125,8 +125,7 @@ def _subject(name: str, sides: Sides, options: argparse.Namespace) -> Subject:
     task = MmluTask(corpus, OPTIONS)
     limits = sides.ours.limits
     items = task.encode(sides.tokenizer, limits.context)
-    if any(len(ids) != 1 for ids in items.items[0].continuations):
-        raise SystemExit("one forward per question needs letters of one token each")
+    letter_ids(items)  # refused here, before anything is timed
     return Subject(name, task, items, make_plan(items.requests, limits))
 
 

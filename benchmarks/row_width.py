@@ -33,8 +33,8 @@ from quantgate.cost_model import PAIR_INEFFICIENCY, RUN_OVERHEAD_TOKENS, CostMod
 from quantgate.packages.graph import HIDDEN_ROWS, split
 from quantgate.packages.package import OnnxPackage, open_package
 from quantgate.packages.shape import read_shape
-from quantgate.plan import ROW_WIDTHS
-from quantgate.rows import Row, Segment, Wanted
+from quantgate.packing import ROW_WIDTHS
+from quantgate.rows import Row, Segment, Wanted, chain
 
 PREFIXES = (0, 128, 512, 1500)
 
@@ -57,7 +57,7 @@ class Body:
         """The cache of a prefix of `length` tokens."""
         if not length:
             return None
-        feed = self._inputs.prefix(tuple(_ids(length)))
+        feed = self._inputs.row(chain(tuple(_ids(length))), 0, None)
         values = self._session.run_with_ort_values(self._inputs.present_names, feed)
         return dict(zip(self._inputs.past_names, values, strict=True))
 

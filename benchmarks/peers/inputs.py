@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.models import add_model_arguments, model_arguments, random_model
+from benchmarks.models import add_model_arguments, model_arguments
 from benchmarks.peers.packages import prepare
 from benchmarks.peers.processes import Side, add_peers_argument
 
@@ -69,7 +69,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def models(options: argparse.Namespace, data: Path, folder: Path) -> Iterator[Model]:
     """Every precision asked for; `data` trains the random model's tokenizer."""
     arguments = model_arguments(options, data)
-    source = (arguments.model or random_model(arguments.train_on, arguments.cache)).resolve()
+    source = arguments.source.resolve()
     for precision, package in arguments.packages(options.precisions).items():
         ready = prepare(package.folder, source, folder / precision, threads=options.threads)
         yield Model(precision, source, package.folder.resolve(), ready)

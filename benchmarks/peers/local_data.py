@@ -22,20 +22,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.shares import fixed_part
+
 LETTERS = "ABCD"
 SUBJECTS = ("abstract_algebra", "anatomy", "nutrition", "professional_law")
 SPLITS = ("dev", "test")
 WIKITEXT_CONFIG = "wikitext-2-raw-v1"
 
 
-def write_mmlu(csv_root: Path, subjects: Sequence[str], folder: Path) -> Path:
-    """Write the subjects' data set into `folder` and return it."""
+def write_mmlu(csv_root: Path, subjects: Sequence[str], folder: Path, *, share: int = 1) -> Path:
+    """Write the subjects' data set into `folder` and return it.
+
+    Of the test questions only the fixed part (see `shares`) is written, of the others all.
+    """
     files: dict[str, dict[str, str]] = {}
     for subject in subjects:
         files[subject] = {split: f"{subject}/{split}.jsonl" for split in SPLITS}
         for split, name in files[subject].items():
             source = csv_root / split / f"{subject}_{split}.csv"
-            _write_lines(folder / name, _questions(source, subject))
+            rows = list(_questions(source, subject))
+            _write_lines(folder / name, fixed_part(rows, share if split == "test" else 1))
     _write_card(folder, files)
     return folder
 

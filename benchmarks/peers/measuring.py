@@ -135,3 +135,37 @@ def thread_facts(asked: int, found: Any, meter: Meter) -> dict[str, Any]:
         "busy": meter.busy_threads,
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
     }
+
+
+def side_facts(
+    *,
+    loading: Meter,
+    scoring: Meter,
+    memory: Memory,
+    asked: int,
+    found: Any,
+    encode_seconds: float = 0.0,
+) -> dict[str, Any]:
+    """What every record tells of how it was measured; see `record`.
+
+    Args:
+        loading: of the loading.
+        scoring: of the evaluation loop.
+        memory: made when loading had ended.
+        asked: threads asked for.
+        found: threads read back from the engine.
+        encode_seconds: time of tokenisation.
+    """
+    return {
+        "versions": versions(),
+        "threads": thread_facts(asked, found, scoring),
+        "load_seconds": loading.seconds,
+        "encode_seconds": encode_seconds,
+        "seconds": scoring.seconds,
+        "memory": memory.facts(),
+    }
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files under `folder`."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

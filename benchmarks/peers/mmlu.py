@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.output import print_table, write_json
-from benchmarks.peers.inputs import BACKENDS, REFERENCE, Model, add_common_arguments, models
+from benchmarks.peers.comparison import Compared, compare_sides, conclude, print_tables
+from benchmarks.peers.inputs import BACKENDS, REFERENCE, Model, add_common_arguments
 from benchmarks.peers.local_data import SUBJECTS, write_mmlu
-from benchmarks.peers.processes import Side, in_turn, measured, ours, peer, seconds, table_row
+from benchmarks.peers.processes import Side, ours, peer, seconds
 from benchmarks.peers.ratios import Target, ratio_rows
 
 MAX_DELTA = 1e-3
@@ -42,25 +41,18 @@ TARGETS = (
     Target("quantgate-torch", ("lm-eval-hf",), 5.0, "time", seconds),
     Target("quantgate-ortgenai", ("olive-ortgenai",), 4.5, "time", seconds),
 )
+TOLD = ("questions", "subjects", "threads", "rounds")
 
 
 def main() -> int:
     """Measure, print, and say by the exit code whether all sides agree."""
     options = _options()
-    results: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        data = write_mmlu(options.data_dir, options.subjects, folder / "mmlu")
-        for model in models(options, options.data_dir, folder):
-            sides = model.wanted(_sides(options, model, data), options.sides)
-            results[model.precision] = _measure(model.precision, sides, options, folder)
-    told = {name: getattr(options, name) for name in ("questions", "subjects", "threads", "rounds")}
-    write_json(options.json, "peers_mmlu", {"options": told, "results": results})
+    compared = compare_sides(options, options.data_dir, partial(_sides, options))
+    results = {each.precision: _told(each, options.rounds) for each in compared}
     found = results.get(REFERENCE)
     differs = found is not None and not found["max_delta"] < MAX_DELTA
-    if differs:
-        print(f"FAILED: the sides differ by {MAX_DELTA:g} nats or more in fp32", file=sys.stderr)
-    return int(differs)
+    failure = f"the sides differ by {MAX_DELTA:g} nats or more in fp32" if differs else None
+    return conclude(options, "peers_mmlu", TOLD, results, failure=failure)
 
 
 def _options() -> argparse.Namespace:
@@ -72,7 +64,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _sides(options: argparse.Namespace, model: Model, data: Path) -> list[Side]:
+def _sides(options: argparse.Namespace, model: Model, folder: Path) -> list[Side]:
     common: list[object] = ["--subjects", *options.subjects]
     common += ["--questions", options.questions, "--threads", options.threads]
     original = options.data_dir.resolve()
@@ -80,6 +72,7 @@ def _sides(options: argparse.Namespace, model: Model, data: Path) -> list[Side]:
         ours("mmlu", each, ["--model", model.for_ours(each), "--data", original, *common])
         for each in BACKENDS
     ]
+    data = write_mmlu(options.data_dir, options.subjects, folder / "mmlu")
     for engine, batch_sizes in PEERS.items():
         arguments = ["--model", model.for_peer(engine), "--data", data, *common]
         found += [
@@ -89,31 +82,25 @@ def _sides(options: argparse.Namespace, model: Model, data: Path) -> list[Side]:
     return found
 
 
-def _measure(
-    precision: str, sides: Sequence[Side], options: argparse.Namespace, folder: Path
-) -> dict[str, Any]:
-    runs = in_turn(sides, options.rounds, folder)
-    records = measured(runs)
-    if not records:
-        raise SystemExit(f"{precision}: no side was measured")
-    values = {name: _values(each[-1]) for name, each in records.items()}
-    base = next(iter(values.values()))
-    rows = [
-        {
-            **table_row(name, each, "question"),
-            "largest difference": float(np.abs(values[name] - base).max()),
-            "accuracy": _accuracy(each[-1]),
-        }
-        for name, each in records.items()
-    ]
-    ratios = ratio_rows(TARGETS, records)
-    print(f"\n{precision}, {base.shape[0]} questions; median of {options.rounds} rounds;", end=" ")
-    print(f"differences in nats from {next(iter(values))}")
-    print_table(rows)
-    print()
-    print_table(ratios)
+def _told(compared: Compared, rounds: int) -> dict[str, Any]:
+    """What is kept of a precision, printed too."""
+    first, *_ = compared.records.items()
+    base = _values(first[1][-1])
+
+    def own(record: dict[str, Any]) -> dict[str, Any]:
+        difference = float(np.abs(_values(record) - base).max())
+        return {"largest difference": difference, "accuracy": accuracy(record)}
+
+    rows = compared.rows("question", own)
+    ratios = ratio_rows(TARGETS, compared.records)
+    print_tables(
+        f"{compared.precision}, {base.shape[0]} questions; median of {rounds} rounds; "
+        f"differences in nats from {first[0]}",
+        rows,
+        ratios,
+    )
     delta = max(row["largest difference"] for row in rows)
-    return {"max_delta": delta, "table": rows, "ratios": ratios, "runs": runs}
+    return {"max_delta": delta, "table": rows, "ratios": ratios, "runs": compared.runs}
 
 
 def _values(record: dict[str, Any]) -> np.ndarray:
@@ -122,7 +109,8 @@ def _values(record: dict[str, Any]) -> np.ndarray:
     return np.concatenate([np.array(subject["loglikelihoods"]) for _, subject in subjects])
 
 
-def _accuracy(record: dict[str, Any]) -> float:
+def accuracy(record: dict[str, Any]) -> float:
+    """Share of all questions whose likeliest letter is the right one."""
     subjects = record["subjects"].values()
     hits: list[bool] = [
         a == b for s in subjects for a, b in zip(s["chosen"], s["gold"], strict=True)

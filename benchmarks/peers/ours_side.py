@@ -14,15 +14,16 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.asking import ask, warm_up
-from benchmarks.peers.measuring import Memory, Meter, thread_facts, versions
-from benchmarks.peers.record import LETTERS, write_record
+from benchmarks.peers.breakdown import Ceiling, Planner, timed_calls
+from benchmarks.peers.measuring import Memory, Meter, side_facts
+from benchmarks.peers.record import write_record
 from quantgate.answers import Answers
 from quantgate.backends.base import BackendSpec
 from quantgate.backends.registry import BACKENDS
@@ -38,12 +39,14 @@ class Side:
     Attributes:
         encoding: time of tokenisation.
         scoring: time of the evaluation loop.
+        planner: time of the planning in it, and the plans.
     """
 
     session: InlineSession
     tokenizer: Tokenizer
     encoding: Meter
     scoring: Meter
+    planner: Planner = field(default_factory=Planner)
 
     def ask(self, requests: Sequence[Request], name: Callable[[int], str] | None = None) -> Answers:
         """Answers to `requests`, timed; `name`, for messages alone, isn't needed here."""
@@ -51,24 +54,30 @@ class Side:
         return self.scoring.wrap(self._ask)(requests)
 
     def _ask(self, requests: Sequence[Request]) -> Answers:
-        return ask(self.session, requests, self.tokenizer.size)
+        return ask(self.session, requests, self.tokenizer.size, self.planner)
 
 
 def main() -> None:
     """Load, evaluate, write the record."""
     options = _options()
+    ceiling = Ceiling(options.package, threads=options.threads) if options.package else None
     loading = Meter()
     side = loading.wrap(_load)(options)
     memory = Memory.after_loading()
-    found = MEASURES[options.measure](side, options)
-    facts = {
-        "versions": versions(),
-        "threads": thread_facts(options.threads, options.threads, side.scoring),
-        "load_seconds": loading.seconds,
-        "encode_seconds": side.encoding.seconds,
-        "seconds": side.scoring.seconds,
-        "memory": memory.facts(),
-    }
+    with timed_calls(options.backend) as runtime:
+        found = MEASURES[options.measure](side, options)
+    facts = side_facts(
+        loading=loading,
+        scoring=side.scoring,
+        memory=memory,
+        asked=options.threads,
+        found=options.threads,
+        encode_seconds=side.encoding.seconds,
+    )
+    facts["planning_seconds"] = side.planner.meter.seconds
+    facts["runtime_seconds"] = {part: meter.seconds for part, meter in runtime.items()}
+    if ceiling is not None:
+        facts |= ceiling.facts(side.planner.plans)
     write_record(options.json, options.measure, f"quantgate-{options.backend}", {**facts, **found})
 
 
@@ -87,6 +96,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--window", type=int, default=1024)
     parser.add_argument("--stride", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--package",
+        type=Path,
+        default=None,
+        help="tell the useful work, counted on this package, and what the machine does at best",
+    )
     parser.add_argument("--json", type=Path, required=True)
     return parser.parse_args()
 
@@ -100,36 +115,17 @@ def _load(options: argparse.Namespace) -> Side:
 
 
 def _mmlu(side: Side, options: argparse.Namespace) -> dict[str, Any]:
-    from quantgate.corpus.mmlu import read_mmlu
-    from quantgate.tasks.mmlu import MmluTask
-    from quantgate.tasks.mmlu_items import MmluOptions
+    from benchmarks.peers.questions import by_subject, read_task
 
-    corpus = read_mmlu(
-        str(options.data.resolve()),
-        base=Path(),
-        subjects=options.subjects,
-        limit=options.questions,
+    task = read_task(
+        options.data, options.subjects, shots=options.shots, questions=options.questions
     )
-    protocol = MmluOptions(
-        template="lm_eval", shots=options.shots, decision="loglikelihood", overflow="error"
-    )
-    task = MmluTask(corpus, protocol)
     items = side.encoding.wrap(task.encode)(side.tokenizer, side.session.limits.context)
     samples = task.score(items, side.ask, side.tokenizer)
-    subjects: dict[str, dict[str, Any]] = {}
-    for item, values in zip(items.items, samples.loglikelihoods.tolist(), strict=True):
-        empty: dict[str, Any] = {"loglikelihoods": [], "chosen": [], "gold": []}
-        subject = subjects.setdefault(item.question.subject, empty)
-        subject["loglikelihoods"].append(values)
-        subject["chosen"].append(LETTERS[values.index(max(values))])
-        subject["gold"].append(LETTERS[item.question.answer])
-    for subject in subjects.values():
-        hits = [a == b for a, b in zip(subject["chosen"], subject["gold"], strict=True)]
-        subject["accuracy"] = sum(hits) / len(hits)
     return {
         "options": {"shots": options.shots},
         "count": len(items.items),
-        "subjects": subjects,
+        "subjects": by_subject(items, samples.loglikelihoods),
     }
 
 

@@ -14,28 +14,18 @@ scoring with a loaded and warm model; memory is the peak beyond it.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.output import print_table, write_json
-from benchmarks.peers.inputs import BACKENDS, REFERENCE, Model, add_common_arguments, models
-from benchmarks.peers.processes import (
-    Side,
-    beyond_mib,
-    in_turn,
-    measured,
-    ours,
-    peer,
-    seconds,
-    table_row,
-)
-from benchmarks.peers.ratios import Target, ratio_rows
-from quantgate.corpus.text import read_text
-from quantgate.packages.tokenizer import load_tokenizer
+from benchmarks.output import PageTable, PageTarget, page
+from benchmarks.peers.comparison import Compared, compare_sides, conclude, print_tables
+from benchmarks.peers.inputs import BACKENDS, REFERENCE, Model, add_common_arguments
+from benchmarks.peers.processes import Side, beyond_mib, ours, peer, seconds
+from benchmarks.peers.ratios import Target, page_targets, ratio_rows
+from benchmarks.peers.texts import add_text_arguments, windows_and_threads, write_ids
 
 MAX_RELATIVE = 1e-5
 PEERS = (*(f"loop-{name}" for name in BACKENDS), "lm-eval-hf", "lm-eval-ort", "lm-eval-ortgenai")
@@ -45,52 +35,35 @@ TARGETS = tuple(
     for name in BACKENDS
     for target in (
         Target(f"quantgate-{name}", (f"loop-{name}",), 2.0, "time", seconds),
-        Target(f"quantgate-{name}", (f"loop-{name}",), 3.0, "beyond loaded", beyond_mib),
+        Target(f"quantgate-{name}", (f"loop-{name}",), 3.0, "memory beyond loaded", beyond_mib),
         Target(f"quantgate-{name}", (LM_EVAL_OF[name],), 1.0, "time, rolling", seconds),
     )
 )
+TOLD = ("tokens", "window", "stride", "threads")
 
 
 def main() -> int:
     """Measure, print, and say by the exit code whether the strided sides agree."""
     options = _options()
-    results: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for model in models(options, options.text, folder):
-            ids = _write_ids(options, model.source, folder / "ids.json")
-            sides = model.wanted(_sides(options, model, ids), options.sides)
-            results[model.precision] = _measure(model.precision, sides, options, folder)
-    told = {name: getattr(options, name) for name in ("tokens", "window", "stride", "threads")}
-    write_json(options.json, "peers_perplexity", {"options": told, "results": results})
+    compared = compare_sides(options, options.text, partial(_sides, options))
+    results = {each.precision: _told(each, options) for each in compared}
     found = results.get(REFERENCE)
     differs = found is not None and not found["relative_difference"] < MAX_RELATIVE
-    if differs:
-        print(f"FAILED: fp32 perplexities differ by {MAX_RELATIVE:g} or more", file=sys.stderr)
-    return int(differs)
+    failure = f"fp32 perplexities differ by {MAX_RELATIVE:g} or more" if differs else None
+    content = _page(results, options)
+    return conclude(options, "peers_perplexity", TOLD, results, failure=failure, page=content)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--text", type=Path, required=True, help="text, a paragraph a line")
-    parser.add_argument("--tokens", type=int, default=8192)
-    parser.add_argument("--window", type=int, default=1024)
-    parser.add_argument("--stride", type=int, default=512)
+    add_text_arguments(parser, tokens=8192)
     add_common_arguments(parser)
     return parser.parse_args()
 
 
-def _write_ids(options: argparse.Namespace, source: Path, path: Path) -> Path:
-    corpus = read_text(str(options.text.resolve()), base=Path())
-    (ids,) = load_tokenizer(source).encode([corpus.text])
-    path.write_text(json.dumps(ids[: options.tokens]), "utf-8")
-    return path
-
-
-def _sides(options: argparse.Namespace, model: Model, ids: Path) -> list[Side]:
-    common: list[object] = []
-    for name in ("window", "stride", "threads"):
-        common += [f"--{name}", getattr(options, name)]
+def _sides(options: argparse.Namespace, model: Model, folder: Path) -> list[Side]:
+    ids = write_ids(options, model.source, folder / "ids.json")
+    common = windows_and_threads(options)
     found = [
         ours("perplexity", each, ["--model", model.for_ours(each), "--data", ids, *common])
         for each in BACKENDS
@@ -101,30 +74,49 @@ def _sides(options: argparse.Namespace, model: Model, ids: Path) -> list[Side]:
     return found
 
 
-def _measure(
-    precision: str, sides: Sequence[Side], options: argparse.Namespace, folder: Path
-) -> dict[str, Any]:
-    runs = in_turn(sides, options.rounds, folder)
-    records = measured(runs)
-    if not records:
-        raise SystemExit(f"{precision}: no side was measured")
-    rows = [
-        {
-            **table_row(name, each, "token"),
-            "protocol": each[0]["protocol"],
-            "perplexity": f"{each[0]['perplexity']:.6f}",
-        }
-        for name, each in records.items()
-    ]
-    ratios = ratio_rows(TARGETS, records)
-    print(f"\n{precision}, {options.tokens} tokens; median of {options.rounds} rounds")
-    print_table(rows)
-    print()
-    print_table(ratios)
-    strided = [e[0]["perplexity"] for e in records.values() if e[0]["protocol"] == "strided"]
+def _told(compared: Compared, options: argparse.Namespace) -> dict[str, Any]:
+    """What is kept of a precision, printed too."""
+    rows = compared.rows("token", _own_columns)
+    ratios = ratio_rows(TARGETS, compared.records)
+    title = f"{compared.precision}, {options.tokens} tokens; median of {options.rounds} rounds"
+    print_tables(title, rows, ratios)
+    latest = [records[-1] for records in compared.records.values()]
+    strided = [record["perplexity"] for record in latest if record["protocol"] == "strided"]
     difference = max(strided) / min(strided) - 1 if strided else 0.0
     print(f"relative difference of the strided perplexities: {difference:.2g}")
-    return {"relative_difference": difference, "table": rows, "ratios": ratios, "runs": runs}
+    return {
+        "relative_difference": difference,
+        "table": rows,
+        "ratios": ratios,
+        "runs": compared.runs,
+    }
+
+
+def _own_columns(record: dict[str, Any]) -> dict[str, Any]:
+    return {"protocol": record["protocol"], "perplexity": f"{record['perplexity']:.6f}"}
+
+
+def _page(results: Mapping[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """The table of every precision, and all ratios."""
+    tables: list[PageTable] = []
+    targets: list[PageTarget] = []
+    for precision, found in results.items():
+        title = f"{precision}, {options.tokens} tokens"
+        tables.append(PageTable(title, found["table"], _note(found, options)))
+        targets += page_targets(found["ratios"], precision)
+    return page(tables, targets=targets)
+
+
+def _note(found: Mapping[str, Any], options: argparse.Namespace) -> str:
+    """What stands beside a table; a side that failed has no row, so it is named."""
+    failed = [name for name, runs in found["runs"].items() if any("failed" in run for run in runs)]
+    told = (
+        f"Windows of {options.window}; strided at {options.stride}, rolling without overlap, "
+        f"which is another statistic: only its time compares. {options.threads} threads, median "
+        f"of {options.rounds} rounds. Relative difference of the strided perplexities: "
+        f"{found['relative_difference']:.2g}."
+    )
+    return f"{told} Failed: {', '.join(failed)}." if failed else told
 
 
 if __name__ == "__main__":

@@ -18,16 +18,15 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.engines import LM_EVAL, load, work_offline
-from benchmarks.peers.loops import LOOPS
-from benchmarks.peers.measuring import Memory, Meter, thread_facts, versions
-from benchmarks.peers.record import write_record
+from benchmarks.peers.engines import LM_EVAL, load
+from benchmarks.peers.loops import LOOPS, strided_nll
+from benchmarks.peers.measuring import Memory, Meter, side_facts
+from benchmarks.peers.sides import add_side_arguments, write_side
 
 
 @dataclass(frozen=True)
@@ -45,21 +44,15 @@ class Scorer:
 
 def main() -> None:
     """Load, evaluate, write the record."""
-    options = _options()
-    with tempfile.TemporaryDirectory() as cache:
-        work_offline(Path(cache))
-        write_record(options.json, "perplexity", options.engine, _run(options))
+    write_side("perplexity", _options(), _run)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--engine", choices=[*LOOPS, *LM_EVAL], required=True)
-    parser.add_argument("--model", type=Path, required=True, help="folder or prepared package")
+    add_side_arguments(parser, [*LOOPS, *LM_EVAL])
     parser.add_argument("--ids", type=Path, required=True, help="JSON list of token ids")
     parser.add_argument("--window", type=int, default=1024)
     parser.add_argument("--stride", type=int, default=512)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, required=True)
     return parser.parse_args()
 
 
@@ -72,12 +65,13 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     total, count = scoring.wrap(scorer.nll)(ids)
     return {
         "options": {"window": options.window, "stride": options.stride, "tokens": len(ids)},
-        "versions": versions(),
-        "threads": thread_facts(options.threads, scorer.threads, scoring),
-        "load_seconds": loading.seconds,
-        "encode_seconds": 0.0,
-        "seconds": scoring.seconds,
-        "memory": memory.facts(),
+        **side_facts(
+            loading=loading,
+            scoring=scoring,
+            memory=memory,
+            asked=options.threads,
+            found=scorer.threads,
+        ),
         "count": count,
         "protocol": "strided" if options.engine in LOOPS else "rolling",
         "perplexity": math.exp(total / count),
@@ -88,22 +82,9 @@ def _strided(options: argparse.Namespace) -> Scorer:
     loop = LOOPS[options.engine](options.model, options.threads)
 
     def nll(ids: list[int]) -> tuple[float, int]:
-        spans = list(_windows(len(ids), options.window, options.stride))
-        parts = [loop.nll(ids[begin:end], first - begin) for begin, first, end in spans]
-        return sum(parts), sum(end - first for _, first, end in spans)
+        return strided_nll(loop, ids, options.window, options.stride)
 
     return Scorer(nll, loop.threads)
-
-
-def _windows(count: int, window: int, stride: int) -> Iterator[tuple[int, int, int]]:
-    """Begin, first scored token, and end of each window; the first token of all isn't scored."""
-    scored = 1
-    for begin in range(0, count, stride):
-        end = min(begin + window, count)
-        yield begin, scored, end
-        scored = end
-        if end == count:
-            return
 
 
 def _rolling(options: argparse.Namespace) -> Scorer:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.output import PageTarget
+
 Records = Mapping[str, list[dict[str, Any]]]
 Cost = Callable[[Sequence[dict[str, Any]]], float]
 
@@ -48,3 +50,17 @@ def _row(target: Target, records: Records) -> dict[str, Any] | None:
         "wanted": target.least,
         "reached": ratio >= target.least,
     }
+
+
+def page_targets(rows: Sequence[Mapping[str, Any]], where: str) -> list[PageTarget]:
+    """The rows of `ratio_rows` for the page; `where` tells what they were measured on."""
+    return [
+        PageTarget(
+            f"{where}: {row['quantgate']} against {row['best of']}, {row['in']}",
+            row["ratio"],
+            row["wanted"],
+            ours=row["quantgate"],
+            peer=row["best of"],
+        )
+        for row in rows
+    ]

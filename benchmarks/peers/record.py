@@ -2,19 +2,29 @@
 
 A record is one JSON object. All have
 
-* `measure`: `mmlu`, `rolling` or `perplexity`; `side`: the engine's name;
+* `measure`: `mmlu`, `rolling`, `perplexity` or `divergence`; `side`: the engine's name;
 * `options`, `versions`, `threads` (asked, set, busy, processors);
 * `load_seconds`, `encode_seconds` (tokenisation), `seconds` (the evaluation loop);
 * `memory`: MiB, see `measuring.Memory`;
-* `count`: questions, pages or scored tokens.
+* `count`: questions, pages, scored tokens, or positions compared.
 
 `mmlu` adds `subjects`: by subject `accuracy`, and in file order `loglikelihoods` (`[questions][4]`,
-nats, of ` A` to ` D` after the prompt), `chosen` and `gold` letters.
+nats, of ` A` to ` D` after the prompt), `chosen` and `gold` letters; where quantgate's tokenizer
+was used, `prompt_tokens`, too.
 
 `rolling` adds `pages`: in file order `loglikelihood` (nats), `words`, `bytes`; and
 `word_perplexity`, `byte_perplexity`, `bits_per_byte` over all pages, `max_length`, `prefix_token`.
 
-`perplexity` adds `perplexity` and `window`.
+`perplexity` adds `protocol` and `perplexity`.
+
+`divergence` adds `ids` (SHA-256 of the token ids as little-endian int64), `reference_perplexity`,
+`perplexity` (of the candidate), `kl_mean` (nats), and `kept_bytes` (of what is kept of the
+reference on disk; 0 where nothing is). A record of making that has neither of the middle two; it is
+`making` in the record of a side that read what was kept.
+
+quantgate's sides add `planning_seconds` and `runtime_seconds` (by part of the model), both within
+`seconds`; with a package `useful_flops` (by part), `tokens_requested`, `tokens_computed`,
+`gflops_measured` (the best rates of matrix products, `peak` the best of all). See `breakdown`.
 """
 
 from __future__ import annotations
