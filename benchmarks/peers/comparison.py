@@ -69,6 +69,12 @@ def compare_sides(
             yield Compared(model.precision, runs, records)
 
 
+def told_failures(told: str, runs: Runs) -> str:
+    """What is said of a table, and the sides that failed: they have no row in it."""
+    failed = [name for name, each in runs.items() if any("failed" in run for run in each)]
+    return f"{told} Failed: {', '.join(failed)}." if failed else told
+
+
 def print_tables(title: str, *tables: Sequence[Mapping[str, object]]) -> None:
     """Print tables under one title, an empty line between two."""
     print(f"\n{title}")

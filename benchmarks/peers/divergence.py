@@ -29,7 +29,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.output import PageTable, PageTarget, page
-from benchmarks.peers.comparison import Compared, compare_sides, conclude, print_tables
+from benchmarks.peers.comparison import (
+    Compared,
+    compare_sides,
+    conclude,
+    print_tables,
+    told_failures,
+)
 from benchmarks.peers.divergence_figures import differences, failures, figure_rows
 from benchmarks.peers.divergence_side import SCRIPTS
 from benchmarks.peers.inputs import REFERENCE, Model, add_common_arguments, models
@@ -177,14 +183,13 @@ def _page(results: Mapping[str, Any], options: argparse.Namespace) -> dict[str, 
 
 
 def _note(found: Mapping[str, Any], options: argparse.Namespace) -> str:
-    failed = [name for name, runs in found["runs"].items() if any("failed" in run for run in runs)]
     told = (
         f"Perplexity strided at {options.stride}, divergence over disjoint windows, both of "
         f"{options.window} tokens; {options.threads} threads, median of {options.rounds} rounds. "
         "reference s: making, once, what is kept on disk (kept MiB) before the timed run; first s: "
         "the run with it. Sides without these columns load both models."
     )
-    return f"{told} Failed: {', '.join(failed)}." if failed else told
+    return told_failures(told, found["runs"])
 
 
 if __name__ == "__main__":

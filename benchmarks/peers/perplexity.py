@@ -21,7 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.output import PageTable, PageTarget, page
-from benchmarks.peers.comparison import Compared, compare_sides, conclude, print_tables
+from benchmarks.peers.comparison import (
+    Compared,
+    compare_sides,
+    conclude,
+    print_tables,
+    told_failures,
+)
 from benchmarks.peers.inputs import BACKENDS, REFERENCE, Model, add_common_arguments
 from benchmarks.peers.processes import Side, beyond_mib, ours, peer, seconds
 from benchmarks.peers.ratios import Target, page_targets, ratio_rows
@@ -109,14 +115,13 @@ def _page(results: Mapping[str, Any], options: argparse.Namespace) -> dict[str, 
 
 def _note(found: Mapping[str, Any], options: argparse.Namespace) -> str:
     """What stands beside a table; a side that failed has no row, so it is named."""
-    failed = [name for name, runs in found["runs"].items() if any("failed" in run for run in runs)]
     told = (
         f"Windows of {options.window}; strided at {options.stride}, rolling without overlap, "
         f"which is another statistic: only its time compares. {options.threads} threads, median "
         f"of {options.rounds} rounds. Relative difference of the strided perplexities: "
         f"{found['relative_difference']:.2g}."
     )
-    return f"{told} Failed: {', '.join(failed)}." if failed else told
+    return told_failures(told, found["runs"])
 
 
 if __name__ == "__main__":

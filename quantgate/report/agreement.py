@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from quantgate.report.numbers import FRACTION, figure
-from quantgate.report.text_table import Column, TextTable
+from quantgate.report.text_table import Column, TextTable, print_task
 from quantgate.results import Measurement
 
 if TYPE_CHECKING:
@@ -23,18 +23,11 @@ COLUMNS: Final = (
     Column("same top", right=True),
     Column("over"),
 )
-HEADINGS: Final = tuple(column.heading for column in COLUMNS)
 
 
 def print_agreement(measurements: Iterable[Measurement], console: Console) -> None:
     """Print a row for each engine; nothing where no agreement was measured."""
-    found = [each for each in measurements if each.task == TASK]
-    if not found:
-        return
-    table = TextTable(COLUMNS, console, TITLE)
-    for measurement in found:
-        table.add(*_cells(measurement))
-    table.print()
+    print_task(TextTable(COLUMNS, console, TITLE), measurements, TASK, _cells)
 
 
 def _cells(measurement: Measurement) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from quantgate.report.numbers import FRACTION, figure
-from quantgate.report.text_table import Column, TextTable
+from quantgate.report.text_table import Column, TextTable, print_task
 from quantgate.results import Measurement
 
 if TYPE_CHECKING:
@@ -29,13 +29,7 @@ HEADINGS: Final = tuple(column.heading for column in COLUMNS)
 
 def print_generation(measurements: Iterable[Measurement], console: Console) -> None:
     """Print a row for each case; nothing where nothing was generated."""
-    found = [each for each in measurements if each.task == TASK]
-    if not found:
-        return
-    table = TextTable(COLUMNS, console, TITLE)
-    for measurement in found:
-        table.add(*cells(measurement))
-    table.print()
+    print_task(TextTable(COLUMNS, console, TITLE), measurements, TASK, cells)
 
 
 def cells(measurement: Measurement) -> tuple[str, ...]:

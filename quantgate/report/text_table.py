@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quantgate.report.escape import ascii_only, plain
+from quantgate.results import Measurement
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,3 +85,24 @@ class TextTable:
     def print(self) -> None:
         """Print what was added."""
         self._console.print(self._table)
+
+
+def print_task(
+    table: TextTable,
+    measurements: Iterable[Measurement],
+    task: str,
+    cells: Callable[[Measurement], tuple[str, ...]],
+) -> None:
+    """Print a row for each measurement of a task; nothing where it has none.
+
+    Args:
+        table: empty.
+        measurements: of any task.
+        task: its name.
+        cells: the texts of a row, as many as the table has columns.
+    """
+    rows = [cells(each) for each in measurements if each.task == task]
+    for row in rows:
+        table.add(*row)
+    if rows:
+        table.print()

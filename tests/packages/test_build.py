@@ -127,6 +127,7 @@ def test_working_folder_lends_the_builder_no_module(source, builder, tmp_path, m
     (tmp_path / "argparse.py").write_text("raise SystemExit('taken over')", "utf-8")
     monkeypatch.chdir(tmp_path)
     build.prepare([Package(recipe=recipe(source))], tmp_path / "cache")
+    assert len(list((tmp_path / "cache" / "packages").iterdir())) == 1
 
 
 def test_fault_58_two_processes_build_one_package(source, builder, tmp_path):

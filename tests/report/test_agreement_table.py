@@ -1,11 +1,8 @@
 """The table of engines."""
 
-import io
-
-from rich.console import Console
-
-from quantgate.report.agreement import HEADINGS, print_agreement
+from quantgate.report.agreement import COLUMNS, print_agreement
 from quantgate.results import Comparability, Direction, Measurement, Score
+from tests.report.printed import printed, table_rows
 
 ANCHOR = "tiny-fp32-torch-cpu"
 SAME = Comparability(protocol="p", items=1, ids_digest="a", corpus="b", tokenizer="c", plan="d")
@@ -31,37 +28,27 @@ def measure(case, largest=0.00234, *, task="agreement", noise=0.001):
     )
 
 
-def printed(*measurements) -> list[str]:
-    stream = io.StringIO()
-    print_agreement(measurements, Console(file=stream, width=160))
-    return stream.getvalue().splitlines()
-
-
-def rows(lines) -> list[list[str]]:
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "|" in line]
-    return [row for row in cells if row and not row[0].startswith("-")]
-
-
 def test_rows_hold_engine_anchor_and_figures():
     lines = printed(
+        print_agreement,
         measure(ANCHOR, 0.0, noise=None),
         measure("tiny-fp32-ort-cpu"),
     )
     assert lines[0].startswith("differences of log-probabilities between engines, in nats")
-    assert rows(lines) == [
-        list(HEADINGS),
+    assert table_rows(lines) == [
+        [column.heading for column in COLUMNS],
         [ANCHOR, "itself", "0.0e+00", "0.0e+00", "-", "99.50 %", "1,559 targets"],
         ["tiny-fp32-ort-cpu", ANCHOR, "2.3e-03", "2.3e-04", "1.0e-03", "99.50 %", "1,559 targets"],
     ]  # fmt: skip
 
 
 def test_other_tasks_have_no_row_and_without_any_there_is_no_table():
-    assert printed(measure("tiny-fp32-ort-cpu", task="mmlu")) == []
-    assert printed() == []
+    assert printed(print_agreement, measure("tiny-fp32-ort-cpu", task="mmlu")) == []
+    assert printed(print_agreement) == []
 
 
 def test_fault_70_control_characters_and_markup_stay_text():
-    lines = printed(measure("\x1b[31m[bold]tiny[/bold]"))
+    lines = printed(print_agreement, measure("\x1b[31m[bold]tiny[/bold]"))
     text = "\n".join(lines)
     assert "\x1b" not in text
     assert "[bold]" in text

@@ -1,11 +1,8 @@
 """The table of greedy answers."""
 
-import io
-
-from rich.console import Console
-
 from quantgate.report.generation import HEADINGS, parting, print_generation
 from quantgate.results import Comparability, Direction, Measurement, Score
+from tests.report.printed import printed, table_rows
 
 REFERENCE = "tiny-fp32-ort-cpu"
 SAME = Comparability(protocol="p", items=4, ids_digest="a", corpus="b", tokenizer="c", plan="d")
@@ -37,21 +34,10 @@ def measure(case="tiny-int4-ort-cpu", *, task="generation", rows=ROWS):
     )
 
 
-def printed(*measurements) -> list[str]:
-    stream = io.StringIO()
-    print_generation(measurements, Console(file=stream, width=200))
-    return stream.getvalue().splitlines()
-
-
-def rows(lines) -> list[list[str]]:
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "|" in line]
-    return [row for row in cells if row and not row[0].startswith("-")]
-
-
 def test_row_holds_figures_partings_and_endings():
-    lines = printed(measure())
+    lines = printed(print_generation, measure())
     assert lines[0].startswith("greedy answers beside the reference's")
-    assert rows(lines) == [
+    assert table_rows(lines) == [
         list(HEADINGS),
         [
             "tiny-int4-ort-cpu",
@@ -70,11 +56,11 @@ def test_answers_that_never_part_say_so():
 
 
 def test_other_tasks_have_no_row_and_without_any_there_is_no_table():
-    assert printed(measure(task="mmlu")) == []
-    assert printed() == []
+    assert printed(print_generation, measure(task="mmlu")) == []
+    assert printed(print_generation) == []
 
 
 def test_fault_70_control_characters_and_markup_stay_text():
-    text = "\n".join(printed(measure("\x1b[31m[bold]tiny[/bold]")))
+    text = "\n".join(printed(print_generation, measure("\x1b[31m[bold]tiny[/bold]")))
     assert "\x1b" not in text
     assert "[bold]" in text

@@ -1,14 +1,10 @@
 """The tables of speed and memory."""
 
-import io
-
-from rich.console import Console
-
 from quantgate.report.performance import print_performance
-from quantgate.results import Comparability, Direction, Measurement, Score
+from tests.report.planted_costs import FP32, INT4, measurement
+from tests.report.printed import printed, table_rows
 
-SAME = Comparability(protocol="p", items=1, ids_digest="a", corpus="b", tokenizer="c", plan="d")
-INT4, FP32 = "tiny-int4-ort-cpu", "tiny-fp32-ort-cpu"
+ITSELF = {"reference": FP32}
 SPEEDS = {
     "generation_tokens_per_s": 182.4,
     "first_token_s": 0.01234,
@@ -21,32 +17,16 @@ SPEEDS = {
 }
 
 
-def measure(case, task, figures):
-    scores = tuple(
-        Score(metric=metric, value=value, n=9, unit="", direction=Direction.HIGHER)
-        for metric, value in figures.items()
-    )
-    return Measurement(
-        case_id=case,
-        task=task,
-        scores=scores,
-        comparability=SAME,
-        identity={},
-        detail={"reference": FP32},
-    )
-
-
 def rows(*measurements) -> list[list[str]]:
-    stream = io.StringIO()
-    print_performance(measurements, Console(file=stream, width=160))
-    lines = stream.getvalue().splitlines()
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "|" in line]
-    return [row for row in cells if row and not row[0].startswith("-")]
+    return table_rows(printed(print_performance, *measurements))
 
 
 def test_speeds_stand_beside_their_ratios_and_a_reference_has_none():
     without = {k: v for k, v in SPEEDS.items() if not k.endswith(".512")}
-    assert rows(measure(INT4, "speed", SPEEDS), measure(FP32, "speed", without)) == [
+    found = rows(
+        measurement(INT4, "speed", **SPEEDS), measurement(FP32, "speed", ITSELF, **without)
+    )
+    assert found == [
         ["case", "generation", "first token, ms", "prefill 128", "prefill 512"],
         [INT4, "182 (1.85 x)", "12.3 (0.500 x)", "5679 (1.00 x)", "4321 (2.00 x)"],
         [FP32, "182", "12.3", "5679", "-"],
@@ -56,20 +36,17 @@ def test_speeds_stand_beside_their_ratios_and_a_reference_has_none():
 def test_memory_has_a_table_of_its_own():
     figures = {"peak_mib": 812.0, "loading_mib": 1024.0, "resident_mib": 790.0, "disk_mib": 5.151}
     savings = {"peak_saving": 2.44, "loading_saving": 1.0, "resident_saving": 3.0, "disk_saving": 4}
-    assert rows(measure(INT4, "memory", figures | savings)) == [
+    assert rows(measurement(INT4, "memory", **figures, **savings)) == [
         ["case", "peak", "loading", "loaded", "on disk"],
         [INT4, "812 (2.44 x)", "1024 (1.00 x)", "790 (3.00 x)", "5.15 (4.00 x)"],
     ]
 
 
 def test_other_tasks_have_no_table():
-    assert rows(measure(INT4, "mmlu", SPEEDS)) == []
+    assert rows(measurement(INT4, "mmlu", **SPEEDS)) == []
 
 
 def test_fault_70_control_characters_and_markup_stay_text():
-    stream = io.StringIO()
-    print_performance(
-        [measure("\x1b[31m[bold]tiny[/bold]", "speed", SPEEDS)], Console(file=stream, width=160)
-    )
-    assert "\x1b" not in stream.getvalue()
-    assert "[bold]" in stream.getvalue()
+    lines = printed(print_performance, measurement("\x1b[31m[bold]tiny[/bold]", "speed", **SPEEDS))
+    assert "\x1b" not in "".join(lines)
+    assert "[bold]" in "".join(lines)
