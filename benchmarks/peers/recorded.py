@@ -27,19 +27,6 @@ from quantgate.packages.package import open_package
 from quantgate.storage import canonical_json, sha256_bytes, sha256_file, write_atomically
 
 DIGITS = 12
-# What decides how a model is asked and its answers are read; a change makes our records stale.
-SCORING = (
-    "answers.py",
-    "backends",
-    "cost_model.py",
-    "execution",
-    "metrics",
-    "packages",
-    "plan.py",
-    "requests.py",
-    "rows.py",
-    "token_trie.py",
-)
 TELL_VERSIONS = (
     "import json; from benchmarks.peers.measuring import versions; print(json.dumps(versions()))"
 )
@@ -114,15 +101,6 @@ def environment_facts(python: Path) -> Mapping[str, Any]:
 def own_facts() -> Mapping[str, Any]:
     """Versions in this environment, and this machine."""
     return {**versions(), **_machine()}
-
-
-def code_digest() -> str:
-    """SHA-256 over quantgate's modules that plan, run and read."""
-    package = ROOT / "quantgate"
-    places = [package / name for name in SCORING]
-    files = [f for place in places for f in (place.rglob("*.py") if place.is_dir() else [place])]
-    content = {path.relative_to(package).as_posix(): sha256_file(path) for path in files}
-    return sha256_bytes(canonical_json(content))
 
 
 def _machine() -> dict[str, Any]:

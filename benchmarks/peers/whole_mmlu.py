@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.code import engine_digest
 from benchmarks.models import PRECISIONS
 from benchmarks.output import page, print_page
 from benchmarks.peers.comparison import compare_sides, conclude
@@ -33,10 +34,9 @@ from benchmarks.peers.inputs import BACKENDS, REFERENCE, Model, add_common_argum
 from benchmarks.peers.install import environment_python
 from benchmarks.peers.local_data import write_mmlu
 from benchmarks.peers.mmlu import MAX_DELTA, PEERS
-from benchmarks.peers.processes import Side, ours, peer
+from benchmarks.peers.processes import ROOT, Side, ours, peer
 from benchmarks.peers.recorded import (
     RecordedSide,
-    code_digest,
     environment_facts,
     model_digest,
     own_facts,
@@ -141,7 +141,7 @@ def _ran_with(options: argparse.Namespace, side: str) -> Mapping[str, Any]:
     if side == FULL_FORWARD:
         return own_facts()
     if is_whole(side):
-        return {**own_facts(), "code": code_digest()}
+        return {**own_facts(), "code": engine_digest(ROOT)}
     return environment_facts(environment_python(options.peers.resolve()))
 
 

@@ -18,16 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.code import measuring_digest
 from benchmarks.output import machine
 from benchmarks.peers.install import environment_python
 from benchmarks.peers.processes import ROOT
 from benchmarks.peers.recorded import environment_facts
 from benchmarks.performance.steps import RECORDS, Step
 from quantgate import provenance
-from quantgate.storage import canonical_json, sha256_bytes, sha256_file, write_atomically
+from quantgate.storage import write_atomically
 
-_CODE: Final = ("quantgate", "benchmarks")
-_PAGE: Final = "performance"  # the folder of modules that measure nothing
 _NO_VERSIONS: Final = frozenset({"machine", "cpu"})
 
 Document = dict[str, Any]
@@ -58,18 +57,7 @@ class Setting:
         """
         facts = environment_facts(environment_python(peers))
         versions = {name: each for name, each in facts.items() if name not in _NO_VERSIONS}
-        return cls(places, code_digest(ROOT), machine(), versions)
-
-
-def code_digest(root: Path) -> str:
-    """SHA-256 over the modules that measure; unlike a commit it knows changes not committed."""
-    found = {
-        path.relative_to(root).as_posix(): sha256_file(path)
-        for name in _CODE
-        for path in (root / name).rglob("*.py")
-        if path.parent.name != _PAGE
-    }
-    return sha256_bytes(canonical_json(found))
+        return cls(places, measuring_digest(ROOT), machine(), versions)
 
 
 def read(folder: Path, name: str) -> Document | None:

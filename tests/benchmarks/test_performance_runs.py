@@ -12,7 +12,7 @@ from benchmarks.output import machine
 from benchmarks.peers.install import environment_python
 from benchmarks.performance import runs
 from benchmarks.performance.__main__ import measure
-from benchmarks.performance.runs import Setting, code_digest, read, read_all, run, why_run
+from benchmarks.performance.runs import Setting, read, read_all, run, why_run
 from benchmarks.performance.steps import (
     CACHE,
     KINDS,
@@ -205,19 +205,6 @@ def test_a_file_of_something_else_is_refused(folder, content):
     (folder / "marking-3m-fp32.json").write_text(content, "utf-8")
     with pytest.raises(SystemExit, match="wasn't written by this command"):
         read_all(folder)
-
-
-def test_the_code_is_all_that_measures(tmp_path):
-    names = ("quantgate/plan.py", "benchmarks/peers/mmlu.py", "benchmarks/performance/page.py")
-    for name in (*names, "docs/conf.py"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("1", "utf-8")
-    digests = [code_digest(tmp_path)]
-    for name in (*names, "docs/conf.py"):
-        (tmp_path / name).write_text("2", "utf-8")
-        digests.append(code_digest(tmp_path))
-    assert len(set(digests[:3])) == 3
-    assert len(set(digests[2:])) == 1
 
 
 def test_steps_are_the_sizes_and_precisions_that_a_benchmark_has():

@@ -89,27 +89,6 @@ def test_a_model_is_known_by_its_files(tiny_folder, other_folder, hugging_face_f
     assert recorded.model_digest(moved) == digest(tiny_folder)
 
 
-def test_what_scores_is_in_the_digest_of_the_code(tmp_path, monkeypatch):
-    for name in recorded.SCORING:
-        assert (recorded.ROOT / "quantgate" / name).exists()
-    package = tmp_path / "quantgate"
-    (package / "backends").mkdir(parents=True)
-    for name in recorded.SCORING:
-        if name.endswith(".py"):
-            (package / name).write_text("", "utf-8")
-    (package / "report.py").write_text("", "utf-8")
-    (package / "backends" / "ort.py").write_text("THREADS = 1", "utf-8")
-    monkeypatch.setattr(recorded, "ROOT", tmp_path)
-    monkeypatch.setattr(
-        recorded, "SCORING", tuple(n for n in recorded.SCORING if (package / n).exists())
-    )
-    before = recorded.code_digest()
-    (package / "report.py").write_text("WIDTH = 80", "utf-8")
-    assert recorded.code_digest() == before
-    (package / "backends" / "ort.py").write_text("THREADS = 2", "utf-8")
-    assert recorded.code_digest() != before
-
-
 def test_an_environment_tells_its_versions():
     facts = recorded.environment_facts(Path(sys.executable))
     own = dict(recorded.own_facts())
