@@ -7,7 +7,8 @@ Both sides are loaded in one process from the same package, with the same thread
   but for the number of threads the package's own settings;
 * *quantgate*: what `OrtBackend.decoding` does, as its generation and speed suites use it.
 
-Sides take turns, and every other round the other one begins, so a drift of the machine meets both.
+Sides take turns, and every other round the other one begins, so a drift of the machine meets both;
+a pause before each lets the other's threads come to rest.
 Time to first token ends when the first id is known; tokens per second are those of the ids after
 it. The ratio is that of tokens per second, quantgate over onnxruntime-genai: its median over
 rounds, and its range. Ids are compared: only an end-of-text id, kernels that round and ties may
@@ -26,7 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from benchmarks.models import PRECISIONS, add_model_arguments, model_arguments
 from benchmarks.output import PageTable, PageTarget, page, print_page, write_json
 from quantgate.backends.ort import OrtBackend
 from quantgate.packages.package import OnnxPackage, open_package
+from quantgate.tasks.turns import REST_SECONDS
 
 OURS, GENAI = "quantgate-ort", "onnxruntime-genai"
 WANTED = 0.95
@@ -112,6 +114,7 @@ def _measure(package: OnnxPackage, options: argparse.Namespace) -> dict[str, Any
     }
     for number in range(options.rounds + 1):
         for side in list(sides.values())[:: 1 if number % 2 else -1]:
+            sleep(REST_SECONDS)
             turn = side.generate(prompt, options.new)
             if number:
                 side.turns.append(turn)

@@ -174,9 +174,11 @@ class OrtBackend:
     def _decoder(self) -> tuple[DecoderGraph, Any]:
         graph = decoder_graph(self._package, self._graph)
         options = self._options if graph.shares_buffers else without_reuse(self._options)
-        return graph, self._load(graph.model, options)
+        return graph, self._load(graph.model, options, spins=True)
 
-    def _load(self, graph: onnx.ModelProto, options: OrtOptions | None = None) -> Any:
+    def _load(
+        self, graph: onnx.ModelProto, options: OrtOptions | None = None, *, spins: bool = False
+    ) -> Any:
         """A session of `graph`, with proof that it was made of the files that were hashed."""
         session = make_session(
             graph,
@@ -185,6 +187,7 @@ class OrtBackend:
             threads=self._threads,
             options=options or self._options,
             engines=self._engine_folder(),
+            spins=spins,
         )
         self._package.require_unchanged()
         return session

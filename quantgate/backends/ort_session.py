@@ -51,6 +51,7 @@ def make_session(
     threads: int,
     options: OrtOptions | None = None,
     engines: Path | None = None,
+    spins: bool = False,
 ) -> Any:
     """Load `model` on `provider`.
 
@@ -61,6 +62,8 @@ def make_session(
         threads: intra-op threads.
         options: session and provider options.
         engines: an empty folder for engines that the provider compiles and keeps.
+        spins: threads stay awake for some 70 ms behind a run, as the runtime has it: what a loop
+            of short runs wants. Otherwise they leave the cores to what comes between the runs.
 
     Raises:
         InvalidMeasurement: `provider-unavailable`; `provider-not-attached` where the session
@@ -78,9 +81,10 @@ def make_session(
     settings.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(folder)
     )
-    # Body, head and NumPy take turns on the same cores; a pool that spins after its run would
-    # take half of them from the next (1.6 times on a small model with two threads).
-    settings.add_session_config_entry("session.force_spinning_stop", "1")
+    if not spins:
+        # Body, head and NumPy take turns on the same cores; a pool that spins after its run would
+        # take half of them from the next (1.6 times on a small model with two threads).
+        settings.add_session_config_entry("session.force_spinning_stop", "1")
     if provider != "cpu":
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     asked.apply(settings)

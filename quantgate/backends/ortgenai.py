@@ -7,6 +7,7 @@ can't be split: the hidden rows of this backend are its logits, and its head is 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -115,19 +116,21 @@ class OrtGenaiBackend:
     def decoding(self, capacity: int) -> OrtGenaiDecoding:
         """Begin a sequence of at most `capacity` tokens in a generator of its own.
 
+        Its model is another than the one that scores, which is dropped, and the other way round.
+
         Raises:
             InvalidMeasurement: what `load_model` raises, `out-of-memory` or `run-failed`.
         """
         return OrtGenaiDecoding(
-            partial(new_generator, self._model),
+            partial(new_generator, self._decoder.model),
             self._package,
             provider=self._provider,
             capacity=capacity,
-            continues=self._appends.continues,
+            continues=self._decoder.appends.continues,
         )
 
     def _rows(self, batch: Group) -> Iterator[FloatArray]:
-        rows = self._appends.rows(batch)
+        rows = self._scorer.appends.rows(batch)
         while True:
             with running(self._package, self._provider):
                 part = next(rows, None)
@@ -136,28 +139,55 @@ class OrtGenaiBackend:
             yield part
 
     @cached_property
-    def _model(self) -> Any:
-        model = load_model(self._package, provider=self._provider, threads=self._threads)
-        self._package.require_unchanged()  # what was loaded is what was hashed
-        return model
+    def _scorer(self) -> _Loaded:
+        return self._load("_decoder", spins=False)
 
     @cached_property
-    def _appends(self) -> Appends:
+    def _decoder(self) -> _Loaded:
+        loaded = self._load("_scorer", spins=True)
+        loaded.appends.close()  # wanted is only what was found out with it
+        return loaded
+
+    def _load(self, instead: str, *, spins: bool) -> _Loaded:
+        """Load the model in the place of another, so that its weights are in memory once."""
+        self._drop(instead)
+        model = load_model(
+            self._package, provider=self._provider, threads=self._threads, spins=spins
+        )
+        self._package.require_unchanged()  # what was loaded is what was hashed
         config = self._package.config
-        return Appends(
-            partial(new_generator, self._model),
+        appends = Appends(
+            partial(new_generator, model),
             logits=config.logits,
             vocabulary=config.vocab_size,
             context=config.context_length,
             continues=self._continues,
         )
+        return _Loaded(model, appends)
+
+    def _drop(self, name: str) -> None:
+        """Drop generator and model, in this order: a cache lives in its model's memory."""
+        loaded = self.__dict__.pop(name, None)
+        if loaded is not None:
+            loaded.appends.close()
 
     def close(self) -> None:
-        """Drop generator and model, in this order: a cache lives in its model's memory."""
-        appends = self.__dict__.pop("_appends", None)
-        if appends is not None:
-            appends.close()
-        self.__dict__.pop("_model", None)
+        """Drop what was loaded."""
+        self._drop("_scorer")
+        self._drop("_decoder")
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A model, and what it allows of a cache.
+
+    Attributes:
+        model: `onnxruntime_genai.Model`.
+        appends: what was tried on it; its generator, if it holds any.
+    """
+
+    model: Any
+    appends: Appends
 
 
 def carried_rows(vocabulary: int) -> int:

@@ -64,13 +64,14 @@ def resolve_provider(package: OnnxPackage, provider: str) -> str:
     return names[0].removesuffix("executionprovider") if names else CPU
 
 
-def load_model(package: OnnxPackage, *, provider: str, threads: int) -> Any:
+def load_model(package: OnnxPackage, *, provider: str, threads: int, spins: bool = False) -> Any:
     """Load `package` as an `onnxruntime_genai.Model` that runs on `provider`.
 
     Args:
         package: a checked package.
         provider: a slug, or `package` for the providers and options of its own configuration.
         threads: intra-op threads; the runtime's own default is one.
+        spins: threads stay awake between runs, as in `ort_session.make_session`.
 
     Raises:
         InvalidMeasurement: `provider-unavailable`; `provider-not-attached` where the model landed
@@ -83,7 +84,7 @@ def load_model(package: OnnxPackage, *, provider: str, threads: int) -> Any:
     name, device = PROVIDERS.get(asked, (asked, asked))
     try:
         config = genai.Config(str(package.folder))
-        config.overlay(json.dumps(overlay(package, threads)))
+        config.overlay(json.dumps(overlay(package, threads, spins=spins)))
         if provider != AS_PACKAGED:
             config.clear_providers()
             if asked != CPU:
@@ -116,15 +117,15 @@ def new_generator(model: Any, capacity: int) -> Any:
     return genai.Generator(model, params)
 
 
-def overlay(package: OnnxPackage, threads: int) -> dict[str, Any]:
+def overlay(package: OnnxPackage, threads: int, *, spins: bool = False) -> dict[str, Any]:
     """What is laid over `genai_config.json`."""
-    session = {
+    session: dict[str, Any] = {
         "intra_op_num_threads": threads,
         "inter_op_num_threads": 1,
         "log_severity_level": 3,
-        # Runs and NumPy take turns on the same cores: no pool may spin after its run.
-        "session.force_spinning_stop": "1",
     }
+    if not spins:  # runs and NumPy take turns on the same cores
+        session["session.force_spinning_stop"] = "1"
     model: dict[str, Any] = {"pad_token_id": NO_PAD, "decoder": {"session_options": session}}
     if not package.config.eos_ids:  # the pad id would stand in for it, and -1 is refused there
         model["eos_token_id"] = 0

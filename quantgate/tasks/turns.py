@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,8 @@ from quantgate.tasks.prompt_ids import Prompts
 GENERATION: Final = "generation"
 FIRST_TOKEN: Final = "first_token"
 PREFILL: Final = "prefill"
+# Idle threads of ONNX Runtime turn for some 70 ms behind a run, on cores that the other side needs.
+REST_SECONDS: Final = 0.1
 # Runs `before` and then the work that is timed, so many times.
 Pace = Callable[[Callable[[], None], Callable[[], None], int], None]
 
@@ -120,21 +123,24 @@ def take_turns(ours: Side, theirs: Side, pace: Pace, rounds: int) -> None:
 
     With R the reference's (`theirs`) and C the candidate's. Each begins as many pairs as the other,
     or one more, so what a place in the order or a steady drift of the machine does to one side, it
-    does to both.
+    does to both. Where one follows the other, the machine comes to rest before.
     """
 
     def between() -> None:
         begun = len(ours.rounds) + ours.busy
         ours.finish()
         if begun % 2 == 0:  # the end of the pair that the candidate began, and the next one's start
+            time.sleep(REST_SECONDS)
             for _ in range(2 if begun else 1):
                 theirs.whole()
+            time.sleep(REST_SECONDS)
 
     for side in (theirs, ours):
         side.warm_up()
     pace(ours.generate, between, rounds)
     ours.finish()
     while len(theirs.rounds) < len(ours.rounds):
+        time.sleep(REST_SECONDS)
         theirs.whole()
     # A profiling pace may have done more than it was asked for.
     del ours.rounds[rounds:], theirs.rounds[rounds:]

@@ -7,9 +7,12 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from quantgate.backends.ort_session import make_session
 from quantgate.errors import InvalidMeasurement
 from quantgate.packages.decoder import decoder_graph
 from quantgate.packages.package import open_package
+from quantgate.plan import make_plan
+from quantgate.requests import LoglikelihoodRolling
 from tests.greedy import behind_best, decode, ids_of, naive
 from tests.running import backend_of
 from tests.straightforward import PlainModel
@@ -18,6 +21,7 @@ from tests.tiny_models import Tiny, write_package
 
 ROUNDS = (ids_of(40, 1), ids_of(9, 2), ids_of(1, 3))
 STEPS = 12
+WINDOW = LoglikelihoodRolling(tuple(ids_of(30, 5)), range(30), (1,) * 30)
 # How far behind the best logit an id may be, and the share of ids that must be the best.
 NOISE = {"fp32": 0.0, "int8": 0.05, "int4": 0.05, "fp16": 0.02}
 SAME = {"fp32": 1.0, "int8": 0.9, "int4": 0.9, "fp16": 0.9}
@@ -219,3 +223,20 @@ def test_only_one_row_of_logits_leaves_a_run(tiny_folder):
     decoding.append(ids)
     expected = PlainModel(tiny_folder).logits(ids)[-1]
     assert np.abs(decoding._logits - expected).max() < 1e-4
+
+
+def test_threads_stay_awake_between_steps_alone(tiny_folder, monkeypatch):
+    spinning = {}
+
+    def make(graph, *arguments, spins, **options):
+        spinning[graph.graph.output[0].name] = spins
+        return make_session(graph, *arguments, spins=spins, **options)
+
+    monkeypatch.setattr("quantgate.backends.ort.make_session", make)
+    backend = backend_of(tiny_folder)
+    decode(backend.decoding(64), ROUNDS[:1], 2)
+    (batch,) = make_plan([WINDOW], backend.limits).batches()
+    list(backend.score(batch))
+    assert len(spinning) == 3
+    awake = {output for output, spins in spinning.items() if spins}
+    assert awake == {graph_of(tiny_folder).model.graph.output[0].name}

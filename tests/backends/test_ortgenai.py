@@ -376,7 +376,7 @@ def test_a_generator_that_failed_to_append_is_not_used_again(built, monkeypatch)
     plan = make_plan([window(100)], backend.limits)
     (batch,) = plan.batches()
     expected = [block.logits for block in backend.score(batch)]
-    appends = backend._appends
+    appends = backend._scorer.appends
     real = appends._generator
 
     class Failing:
@@ -437,7 +437,7 @@ def test_identity_names_package_provider_threads_and_versions(built):
         "onnxruntime_genai": genai.__version__,
         "onnxruntime": onnxruntime.__version__,
     }
-    assert "_model" not in vars(backend)
+    assert not {"_scorer", "_decoder"} & vars(backend).keys()
     json.dumps(backend.identity)
 
 
@@ -534,7 +534,7 @@ def test_closed_backend_opens_again(tiny_folder):
     first, _ = score_all(backend, tree_requests()[:3])
     backend.close()
     backend.close()
-    assert not {"_model", "_appends"} & vars(backend).keys()
+    assert not {"_scorer", "_decoder"} & vars(backend).keys()
     again, _ = score_all(backend, tree_requests()[:3])
     assert all(np.array_equal(first[ids], again[ids]) for ids in first)
 

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from quantgate.backends.ortgenai import OrtGenaiBackend
+from quantgate.backends.ortgenai_model import load_model, overlay
 from quantgate.errors import InvalidMeasurement
 from quantgate.packages.package import open_package
+from quantgate.plan import make_plan
+from quantgate.requests import LoglikelihoodRolling
 from tests.greedy import behind_best, decode, ids_of, naive
 from tests.straightforward import PlainModel
 from tests.tiny_models import Tiny, write_package
@@ -19,6 +22,7 @@ genai = pytest.importorskip("onnxruntime_genai")
 
 ROUNDS = (ids_of(40, 1), ids_of(9, 2), ids_of(1, 3))
 STEPS = 12
+WINDOW = LoglikelihoodRolling(tuple(ids_of(30, 5)), range(30), (1,) * 30)
 # How far behind the best logit an id may be, and the share of ids that must be the best.
 NOISE = {"fp32": 0.0, "int8": 0.05, "int4": 0.05}
 SAME = {"fp32": 1.0, "int8": 0.9, "int4": 0.9}
@@ -175,3 +179,38 @@ def test_run_that_fails_is_named(tiny_folder):
     with pytest.raises(InvalidMeasurement, match="999999") as caught:
         backend_of(tiny_folder).decoding(8).append((1, 999_999))
     assert caught.value.code == "run-failed"
+
+
+def test_scoring_and_decoding_take_each_others_place(built, monkeypatch):
+    """Weights are in memory once, and threads stay awake only between the steps of a sequence."""
+    spinning = []
+
+    def load(package, **options):
+        spinning.append(options["spins"])
+        return load_model(package, **options)
+
+    monkeypatch.setattr("quantgate.backends.ortgenai.load_model", load)
+    backend = backend_of(built["fp32"])
+    (batch,) = make_plan([WINDOW], backend.limits).batches()
+
+    def scored():
+        return np.concatenate([block.logits for block in backend.score(batch)])
+
+    before = scored()
+    answers = decode(backend.decoding(128), ROUNDS, STEPS)
+    assert "_scorer" not in vars(backend)
+    assert np.array_equal(scored(), before)
+    assert "_decoder" not in vars(backend)
+    assert decode(backend.decoding(128), ROUNDS, STEPS) == answers
+    assert spinning == [False, True, False, True]
+
+
+def test_threads_stay_awake_only_where_asked(own_package):
+    package = open_package(own_package)
+    stop = "session.force_spinning_stop"
+    asleep, awake = (
+        overlay(package, 2, spins=spins)["model"]["decoder"]["session_options"]
+        for spins in (False, True)
+    )
+    assert asleep.pop(stop) == "1"
+    assert asleep == awake

@@ -45,6 +45,19 @@ def test_each_goes_first_as_often_as_the_other(rounds, order):
     assert max(len(list(run)) for _, run in groupby(order)) == 2
 
 
+def test_the_machine_rests_wherever_a_side_follows_the_other(monkeypatch):
+    log: list[str] = []
+    monkeypatch.setattr("quantgate.tasks.turns.time.sleep", lambda seconds: log.append("."))
+    ours, theirs = (
+        Side(FakeSession(name, log, lambda name, call: 1.0), PROMPTS, NEW)
+        for name in (CANDIDATE, REFERENCE)
+    )
+    take_turns(ours, theirs, plain_pace, 4)
+    turns = "".join(log).removeprefix("RC").replace("..", ".")
+    assert "RC" not in turns
+    assert "CR" not in turns
+
+
 def test_speedup_is_the_references_time_over_the_candidates():
     samples, _ = timed(lambda name, call: {REFERENCE: 0.3, CANDIDATE: 0.2}[name])
     assert set(samples.speedups) == {
