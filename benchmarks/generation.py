@@ -14,7 +14,7 @@ it. The ratio is that of tokens per second, quantgate over onnxruntime-genai: it
 rounds, and its range. Ids are compared: only an end-of-text id, kernels that round and ties may
 make them part.
 
-    python -m benchmarks.generation --package DIR [DIR ...] [--new 256] [--rounds 5] [--json FILE]
+    python -m benchmarks.generation --package DIR [DIR ...] [--new 256] [--rounds 11] [--json FILE]
     python -m benchmarks.generation --train-on DIR [--size 135m] [--precisions fp32 int4]
 """
 
@@ -86,7 +86,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--prompt", type=int, default=128, help="tokens to append")
     parser.add_argument("--new", type=int, default=256, help="tokens to generate")
     parser.add_argument("--threads", type=int, default=2, help="of every session")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--json", type=Path, default=None, help="keep everything measured here")
     add_model_arguments(parser)
     options = parser.parse_args()
