@@ -21,6 +21,12 @@ NEW = 5
 REFERENCE, CANDIDATE = "R", "C"
 
 
+@pytest.fixture(autouse=True)
+def no_rest(monkeypatch):
+    """Sessions here take no processor time, so nothing has to come to rest."""
+    monkeypatch.setattr("quantgate.tasks.turns.REST_SECONDS", 0)
+
+
 def timed(seconds, rounds=9, pace=plain_pace):
     """Sides that took their turns, and who did in which order, warm-ups first."""
     log: list[str] = []
