@@ -3,9 +3,7 @@
 The *peak* is measured, not looked up: the best rate of single-precision matrix products with the
 same number of threads, in ONNX Runtime (a graph of one MatMul, 1024^3 and the model's own weight
 shapes behind 256 tokens) and in NumPy (its BLAS, in a child process, since its threads are fixed
-when it is loaded). Each is the best of five stretches of a tenth of a second, since a product of
-one millisecond may meet a burst of the clock that no longer work can keep. The fastest of all is
-the peak.
+when it is loaded). The fastest of all is the peak.
 
 Useful work of a plan, in floating-point operations:
 
@@ -24,7 +22,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +37,7 @@ Shape = tuple[int, int, int]
 
 SQUARE: Shape = (1024, 1024, 1024)
 TOKENS = 256
-STRETCHES, STRETCH_SECONDS = 5, 0.1
+SECONDS_EACH = 0.5
 
 
 @dataclass(frozen=True)
@@ -141,16 +139,14 @@ def numpy_rate(shape: Shape) -> float:
 
 def _best_rate(shape: Shape, run: Callable[[], object]) -> float:
     run()
-    return 2e-9 * math.prod(shape) * max(_calls_a_second(run) for _ in range(STRETCHES))
+    return 2e-9 * math.prod(shape) / min(_times(run))
 
 
-def _calls_a_second(run: Callable[[], object]) -> float:
-    """Of one stretch."""
-    calls, began = 0, time.perf_counter()
-    while (passed := time.perf_counter() - began) < STRETCH_SECONDS:
+def _times(run: Callable[[], object]) -> Iterator[float]:
+    end = time.perf_counter() + SECONDS_EACH
+    while (start := time.perf_counter()) < end:
         run()
-        calls += 1
-    return calls / passed
+        yield time.perf_counter() - start
 
 
 def _numpy_in_child(threads: int) -> float:

@@ -28,7 +28,7 @@ SHARE = 3
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Runs a side's command line here and returns its record."""
-    monkeypatch.setattr(matmul_peak, "STRETCH_SECONDS", 0.002)
+    monkeypatch.setattr(matmul_peak, "SECONDS_EACH", 0.01)
 
     def side(module, *arguments) -> dict:
         path = tmp_path / "record.json"
