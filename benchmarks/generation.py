@@ -11,10 +11,10 @@ Sides take turns, and every other round the other one begins, so a drift of the 
 a pause before each lets the other's threads come to rest.
 Time to first token ends when the first id is known; tokens per second are those of the ids after
 it. The ratio is that of tokens per second, quantgate over onnxruntime-genai: its median over
-rounds, and its range. Ids are compared: only an end-of-text id, kernels that round and ties may
-make them part.
+rounds, with the bootstrap interval of 95 %, and its range. Ids are compared: only an end-of-text
+id, kernels that round and ties may make them part.
 
-    python -m benchmarks.generation --package DIR [DIR ...] [--new 256] [--rounds 11] [--json FILE]
+    python -m benchmarks.generation --package DIR [DIR ...] [--new 256] [--rounds 31] [--json FILE]
     python -m benchmarks.generation --train-on DIR [--size 135m] [--precisions fp32 int4]
 """
 
@@ -36,6 +36,7 @@ from benchmarks.models import PRECISIONS, add_model_arguments, model_arguments
 from benchmarks.output import PageTable, PageTarget, page, print_page, write_json
 from quantgate.backends.ort import OrtBackend
 from quantgate.packages.package import OnnxPackage, open_package
+from quantgate.stats.medians import median_shift
 from quantgate.tasks.turns import REST_SECONDS
 
 OURS, GENAI = "quantgate-ort", "onnxruntime-genai"
@@ -86,12 +87,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--prompt", type=int, default=128, help="tokens to append")
     parser.add_argument("--new", type=int, default=256, help="tokens to generate")
     parser.add_argument("--threads", type=int, default=2, help="of every session")
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--rounds", type=int, default=31)
     parser.add_argument("--json", type=Path, default=None, help="keep everything measured here")
     add_model_arguments(parser)
     options = parser.parse_args()
     if not (options.package or options.model or options.train_on):
         parser.error("name a --package, a --model, or text to --train-on")
+    if options.rounds < 2:
+        parser.error("--rounds is at least 2: one ratio has no interval")
     return options
 
 
@@ -199,6 +202,7 @@ def page_content(results: Mapping[str, dict[str, Any]], told: Mapping[str, int])
 
 def _table(name: str, result: dict[str, Any], told: Mapping[str, int]) -> PageTable:
     ratios = result["round_ratios"]
+    median = median_shift(ratios, [0.0, 0.0])
     rows = [
         {
             "side": side,
@@ -211,8 +215,8 @@ def _table(name: str, result: dict[str, Any], told: Mapping[str, int]) -> PageTa
     ]
     note = (
         f"{told['prompt']} tokens appended, {told['new']} generated, {told['threads']} threads; "
-        f"ratio {statistics.median(ratios):.3f}, median of {told['rounds']} rounds "
-        f"({min(ratios):.3f} to {max(ratios):.3f}); "
+        f"ratio {median.value:.3f}, between {median.low:.3f} and {median.high:.3f} with 95 % "
+        f"confidence, median of {told['rounds']} rounds ({min(ratios):.3f} to {max(ratios):.3f}); "
         f"the first {result['same_ids']} of {result['ids']} ids are the same."
     )
     return PageTable(name, rows, note)

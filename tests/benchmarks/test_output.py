@@ -133,6 +133,7 @@ def test_generation_tells_medians_and_the_ratio_of_rounds():
     }
     assert "128 tokens appended, 256 generated, 2 threads" in table["note"]
     assert "the first 200 of 256 ids are the same" in table["note"]
+    assert "ratio 0.900, between 0.800 and 1.000 with 95 % confidence" in table["note"]
     assert (target["ratio"], target["wanted"], target["reached"]) == (0.9, 0.95, False)
     assert (target["ours"], target["peer"]) == ("quantgate-ort", "onnxruntime-genai")
 
