@@ -6,7 +6,7 @@ their sequences; which tokens each may see is told by segments.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from quantgate.token_trie import Ids
 
@@ -50,7 +50,7 @@ class Row:
                 self.ids[start : start + widest],
                 self.positions[start],
                 tuple(
-                    replace(want, offset=want.offset - start)
+                    Wanted(want.offset - start, want.sequence, want.position)
                     for want in self.wanted
                     if start <= want.offset < start + widest
                 ),

@@ -158,8 +158,8 @@ def require_finite(logits: NDArray[np.float32], start: int) -> None:
         InvalidMeasurement: `logits-not-finite`, naming row and count.
     """
     # A sum is finite exactly where all terms are, short of overflow, which isfinite settles.
-    with np.errstate(invalid="ignore"):  # infinities of both signs
-        total = logits.sum(dtype=np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs
+        total = logits.sum()
     if np.isfinite(total):
         return
     bad = ~np.isfinite(logits)

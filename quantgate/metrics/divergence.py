@@ -34,10 +34,16 @@ class PositionDivergence:
     same_top: NDArray[np.bool_]
 
 
+def shifted(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Each row of `[n, V]` less its largest, in float64: exponentials of it don't overflow."""
+    top = logits.max(axis=-1, keepdims=True)
+    result: NDArray[np.float64] = np.subtract(logits, top, dtype=np.float64)
+    return result
+
+
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """Float64 log-softmax of each row of `[n, V]`."""
-    wide = logits.astype(np.float64)
-    wide -= wide.max(axis=-1, keepdims=True)
+    wide = shifted(logits)
     wide -= np.log(np.exp(wide).sum(axis=-1, keepdims=True))
     return wide
 
@@ -58,13 +64,18 @@ def divergence(
             `vocabulary-short` where a model has fewer than `tokens`.
     """
     reference, candidate = same_vocabulary(reference, candidate, tokens)
-    log_p, log_q = log_softmax(reference), log_softmax(candidate)
-    terms = np.exp(log_p)
-    terms *= np.subtract(log_p, log_q, out=log_p)
-    kl = terms.sum(axis=-1)  # of a row, the same to the bit whatever rows are beside it
+    # With logits x, y and their sums X, Y of exponentials: log p - log q = x - y - log(X / Y), and
+    # p = exp x / X. Two exponentials for each id are all there is, in three arrays of that size.
+    terms, other = shifted(reference), shifted(candidate)
+    weights = np.exp(terms)
+    mass = weights.sum(axis=-1)
+    terms -= other
+    terms -= np.log(mass / np.exp(other, out=other).sum(axis=-1))[:, None]
+    terms *= weights
+    kl = terms.sum(axis=-1) / mass  # of a row, the same to the bit whatever rows are beside it
     return PositionDivergence(
         kl=kl,
-        abs_log_ratio=np.abs(terms, out=terms).sum(axis=-1),
+        abs_log_ratio=np.abs(terms, out=terms).sum(axis=-1) / mass,
         same_top=reference.argmax(axis=-1) == candidate.argmax(axis=-1),
     )
 

@@ -135,7 +135,7 @@ def test_fault_25_comparison_with_itself_is_zero():
     backend = FixedBackend()
     comparison = Comparison(ints(*range(0, ROWS, 3)), None, VOCABULARY)
     found = carry_out(backend, order_of(comparison=comparison), None)
-    assert len(found.kl) == 50
+    assert len(found.kl) == len(range(0, ROWS, 3))
     assert not found.kl.any()
     assert not found.abs_log_ratio.any()
     assert found.same_top.all()
