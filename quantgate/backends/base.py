@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from quantgate.groups import Group, PlanLimits
 
-# Every block costs its calls, which is a tenth of the time of a small model in blocks of 64.
-BLOCK_ROWS = 256
+BLOCK_ROWS = 64
 # Of a block's logits in float32: 64 rows of 65,536 ids, 27 of 152,000. Several arrays of this size
 # live at once (the runtime's own, the reference's), and they shall not outgrow a small model.
 BLOCK_BYTES = 2**24

@@ -186,12 +186,11 @@ def test_builders_packages_pack_without_a_prefix(built, precision):
 
 def test_blocks_are_bounded_and_full(tiny_folder):
     backend = backend_of(tiny_folder)
-    count = 2 * BLOCK_ROWS + 22
-    ids = ids_of(count, 3)
+    ids = ids_of(150, 3)
     requests = [rolling(ids), Loglikelihood(ids[:20], (1,))]
     (batch,) = make_plan(requests, backend.limits).batches()
     blocks = list(backend.score(batch))
-    assert [len(b.logits) for b in blocks] == [BLOCK_ROWS, BLOCK_ROWS, 23]
+    assert [len(b.logits) for b in blocks] == [BLOCK_ROWS, BLOCK_ROWS, 151 - 2 * BLOCK_ROWS]
     assert all(block.logits.dtype == np.float32 for block in blocks)
     assert all(block.hidden.shape == (len(block.logits), 64) for block in blocks)
 

@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 from quantgate.backends import base, ortgenai
 from quantgate.backends.base import BLOCK_ROWS, BackendSpec
 from quantgate.backends.ortgenai import OrtGenaiBackend, carried_rows, continues_behind_cache
-from quantgate.backends.ortgenai_generator import pieces
+from quantgate.backends.ortgenai_generator import APPEND_TOKENS, pieces
 from quantgate.backends.ortgenai_model import require_device
 from quantgate.backends.registry import open_backend
 from quantgate.errors import InvalidMeasurement
@@ -124,7 +124,7 @@ def test_rows_behind_a_prefix_equal_whole_prompts(built, precision):
 
 @pytest.mark.parametrize("precision", NOISE)
 def test_every_position_of_a_window(built, precision):
-    count = 2 * BLOCK_ROWS + 70
+    count = 2 * APPEND_TOKENS + 70
     rows, sizes = score_all(backend_of(built[precision]), [window(count)])
     assert sizes == [BLOCK_ROWS] * (count // BLOCK_ROWS) + [count % BLOCK_ROWS]
     expected = PlainModel(built[precision]).logits(ids_of(count, 3))
@@ -286,7 +286,7 @@ def test_prefix_is_computed_once_for_all_its_rows(built, counted):
         list(backend.score(Group(group.prefix, rows)))
     *trials, generator = counted
     assert [trial.appended for trial in trials] == [[4], [4, 4, 4], [4, 4]]
-    assert generator.appended == [BLOCK_ROWS, 300 - BLOCK_ROWS, *[20] * 6]
+    assert generator.appended == [64, 64, 64, 64, 44, *[20] * 6]
 
 
 def test_longer_row_behind_the_same_prefix_gets_a_longer_cache(built):
@@ -320,32 +320,32 @@ def test_no_more_rows_than_an_append_has_live_at_once(built, counted):
     for block in backend.score(batch):
         blocks += len(block.logits)
         base = block.logits if block.logits.base is None else block.logits.base
-        assert base.size <= BLOCK_ROWS * VOCABULARY
-        assert sum(counted[-1].appended) <= blocks + BLOCK_ROWS
+        assert base.size <= APPEND_TOKENS * VOCABULARY
+        assert sum(counted[-1].appended) <= blocks + APPEND_TOKENS
     assert blocks == count
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int4"])
 def test_parts_of_a_window_give_the_same_bits_and_compute_no_token_twice(built, counted, precision):
-    count = 3 * BLOCK_ROWS + 20
+    count = 3 * APPEND_TOKENS + 20
     plan = make_plan([window(count), window(count, 4)], backend_of(built[precision]).limits)
     backend, parted = backend_of(built[precision]), backend_of(built[precision])
     whole = [block.logits for batch in plan.batches() for block in backend.score(batch)]
-    parts = list(plan.batches(BLOCK_ROWS))
+    parts = list(plan.batches(APPEND_TOKENS))
     assert len(parts) == 8
     list(parted.score(parts[0]))  # the trials are over
     before = len(counted)
     found = [block.logits for batch in parts[1:] for block in parted.score(batch)]
-    assert np.array_equal(np.concatenate(found), np.concatenate(whole)[BLOCK_ROWS:])
+    assert np.array_equal(np.concatenate(found), np.concatenate(whole)[APPEND_TOKENS:])
     (second,) = counted[before:]  # the first window went on in the generator that began it
     assert sum(second.appended) == count
 
 
 def test_a_window_is_resumed_in_the_middle(built):
     backend, other = backend_of(built["fp32"]), backend_of(built["fp32"])
-    plan = make_plan([window(3 * BLOCK_ROWS + 8)], backend.limits)
+    plan = make_plan([window(200)], backend.limits)
     *_, expected = [block.logits for batch in plan.batches() for block in backend.score(batch)]
-    *_, last = plan.batches(BLOCK_ROWS)
+    *_, last = plan.batches(APPEND_TOKENS)
     (block,) = other.score(last)
     assert np.array_equal(block.logits, expected)
 
@@ -365,7 +365,7 @@ def test_wide_logits_come_in_short_appends_and_small_parts(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("vocabulary", "rows"), [(2048, 2048), (32_768, 128), (49_152, 85), (151_936, 27)]
+    ("vocabulary", "rows"), [(2048, 2048), (32_768, 128), (49_152, 64), (151_936, 27)]
 )
 def test_rows_travel_in_whole_blocks_of_about_a_block_of_bytes(vocabulary, rows):
     assert carried_rows(vocabulary) == rows
@@ -404,11 +404,10 @@ def test_kept_rows_are_logits_and_their_head_is_the_identity(built):
 
 
 def test_spans_end_where_rows_are_read():
-    assert list(pieces([4], every_position=True, most=64)) == [(0, 5)]
-    assert list(pieces([0, 99], every_position=True, most=64)) == [(0, 64), (64, 100)]
-    assert list(pieces([63], every_position=True, most=64)) == [(0, 64)]
-    found = list(pieces([2, 3, 99], every_position=False, most=64))
-    assert found == [(0, 3), (3, 4), (4, 64), (64, 100)]
+    assert list(pieces([4], every_position=True)) == [(0, 5)]
+    assert list(pieces([0, 99], every_position=True)) == [(0, 64), (64, 100)]
+    assert list(pieces([63], every_position=True)) == [(0, 64)]
+    assert list(pieces([2, 3, 99], every_position=False)) == [(0, 3), (3, 4), (4, 64), (64, 100)]
 
 
 def test_searches_that_a_package_asks_for_are_undone(own_package):
