@@ -7,7 +7,7 @@ slice that stays in cache is read from memory once, however many passes are made
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
@@ -21,16 +21,14 @@ Result = TypeVar("Result")
 
 
 class Slices:
-    """Threads that read slices, the caller's own among them.
+    """Threads that read slices; without any, the caller's own does.
 
     Args:
         threads: how many slices are read at a time.
     """
 
     def __init__(self, threads: int = 1) -> None:
-        others = threads - 1
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(others, "quantgate-rows") if others > 0 else None
+        self._pool = ThreadPoolExecutor(threads, "quantgate-rows") if threads > 1 else None
 
     def map(
         self, work: Callable[[slice], Result], logits: NDArray[np.float32], rows: int
@@ -42,19 +40,11 @@ class Slices:
         """
         size = max(1, SLICE_BYTES // max(1, logits[:1].nbytes))
         slices = [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
-        if self._pool is None or len(slices) < 2:
-            return _each(work, slices)
-        # Slices take the same time, so every thread is given its share at once, and woken once.
-        share = -(-len(slices) // self._threads)
-        own, *others = (slices[at : at + share] for at in range(0, len(slices), share))
-        read = [self._pool.submit(_each, work, part) for part in others]
-        return [*_each(work, own), *(found for part in read for found in part.result())]
+        if self._pool is None or len(slices) == 1:
+            return [work(each) for each in slices]
+        return list(self._pool.map(work, slices))
 
     def close(self) -> None:
         """End the threads."""
         if self._pool is not None:
             self._pool.shutdown()
-
-
-def _each(work: Callable[[slice], Result], slices: Sequence[slice]) -> list[Result]:
-    return [work(each) for each in slices]
