@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.asking import ask, warm_up
 from benchmarks.peers.breakdown import Ceiling, Planner, timed_calls
@@ -30,6 +31,8 @@ from quantgate.backends.registry import BACKENDS
 from quantgate.execution.inline import InlineSession
 from quantgate.packages.tokenizer import Tokenizer, load_tokenizer
 from quantgate.requests import Request
+
+Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pages", type=int, default=None)
     parser.add_argument("--window", type=int, default=1024)
     parser.add_argument("--stride", type=int, default=512)
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="strided", help="of perplexity")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
         "--package",
@@ -155,10 +159,21 @@ def _rolling(side: Side, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _perplexity(side: Side, options: argparse.Namespace) -> dict[str, Any]:
+    ids = json.loads(options.data.read_text("utf-8"))
+    scored = PROTOCOLS[options.protocol](side, ids, options)
+    return {
+        "options": {"window": options.window, "stride": options.stride, "tokens": len(ids)},
+        "count": len(scored),
+        "protocol": options.protocol,
+        "perplexity": float(np.exp(-scored.mean())),
+    }
+
+
+def _strided(side: Side, ids: list[int], options: argparse.Namespace) -> Vector:
+    """Log-probabilities of every id but the first, by strided windows."""
     from quantgate.tasks.text_pass import TextItems, read_answers
     from quantgate.tasks.windows import STRIDED, make_windows
 
-    ids = json.loads(options.data.read_text("utf-8"))
     windows = make_windows(
         len(ids),
         window=options.window,
@@ -170,15 +185,24 @@ def _perplexity(side: Side, options: argparse.Namespace) -> dict[str, Any]:
     strided = tuple(replace(window, whole=False) for window in windows if window.targets)
     items = TextItems(np.array(ids, dtype=np.int64), strided)
     logprobs = read_answers(items, side.ask(items.requests)).logprobs(STRIDED)
-    scored = logprobs[~np.isnan(logprobs)]
-    return {
-        "options": {"window": options.window, "stride": options.stride, "tokens": len(ids)},
-        "count": len(scored),
-        "protocol": STRIDED,
-        "perplexity": float(np.exp(-scored.mean())),
-    }
+    return logprobs[~np.isnan(logprobs)]
 
 
+def _rolling_ids(side: Side, ids: list[int], options: argparse.Namespace) -> Vector:
+    """Log-probabilities of every id of one document, the first after the tokenizer's start."""
+    from quantgate.tasks.rolling import RollingItems
+
+    start = side.tokenizer.start
+    if start is None:
+        raise SystemExit("rolling: the tokenizer has neither BOS nor EOS for a document's start")
+    items = RollingItems(((start, *ids),), side.tokenizer.decode([start]), (), options.window)
+    return side.ask(items.requests).logprobs
+
+
+PROTOCOLS: dict[str, Callable[[Side, list[int], argparse.Namespace], Vector]] = {
+    "strided": _strided,
+    "rolling": _rolling_ids,
+}
 MEASURES: dict[str, Callable[[Side, argparse.Namespace], dict[str, Any]]] = {
     "mmlu": _mmlu,
     "rolling": _rolling,

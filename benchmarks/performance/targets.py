@@ -64,7 +64,8 @@ class Aim:
     def bar(self) -> Bar:
         """For the overview, where a colour tells the backend of quantgate's side."""
         group = ", ".join(filter(None, (self.title, self.precision)))
-        return Bar(group, self.what, self.ours.rpartition("-")[2], self.ratio, self.wanted)
+        backend = self.ours.partition(" ")[0].rpartition("-")[2]
+        return Bar(group, self.what, backend, self.ratio, self.wanted)
 
 
 def aims(document: Mapping[str, Any], title: str) -> list[Aim]:

@@ -19,6 +19,7 @@ from benchmarks.output import (
     write_json,
 )
 from benchmarks.peers import perplexity
+from benchmarks.peers.comparison import Compared
 from benchmarks.peers.ratios import Target, page_targets, ratio_rows
 
 
@@ -143,12 +144,44 @@ def test_perplexity_names_a_side_that_failed():
         "table": [{"side": "quantgate-ort", "s": 1.0}],
         "ratios": [],
         "runs": {"quantgate-ort": [{}], "loop-ort": [{"failed": "exit code 1: no memory"}]},
-        "relative_difference": 2e-7,
+        "differences": {"strided": 2e-7, "rolling": 0.0},
     }
     options = Namespace(tokens=8192, window=1024, stride=512, threads=2, rounds=3)
     content = perplexity._page({"fp32": found}, options)
     (table,) = content["tables"]
     assert table["title"] == "fp32, 8192 tokens"
     assert table["rows"] == found["table"]
-    assert "perplexities: 2e-07. Failed: loop-ort." in table["note"]
+    assert "perplexities: strided 2e-07, rolling 0; lm-eval's ONNX" in table["note"]
+    assert table["note"].endswith(" Failed: loop-ort.")
     assert content["targets"] == []
+
+
+def test_perplexities_agree_within_a_protocol_but_where_a_peer_leaves_tokens_out():
+    found = {
+        "quantgate-ort": ("strided", 8.0),
+        "loop-ort": ("strided", 8.4),
+        "quantgate-ort rolling": ("rolling", 10.0),
+        "lm-eval-hf": ("rolling", 10.1),
+        "lm-eval-ort": ("rolling", 9.0),
+    }
+    records = {
+        name: [{"protocol": protocol, "perplexity": value}]
+        for name, (protocol, value) in found.items()
+    }
+    compared = Compared("fp32", records, records)
+    assert perplexity._difference(compared, "strided") == pytest.approx(0.05)
+    assert perplexity._difference(compared, "rolling") == pytest.approx(0.01)
+
+
+def test_rolling_is_measured_against_lm_eval_by_quantgates_rolling_side():
+    records = {
+        "quantgate-ort": [{"seconds": 2.0}],
+        "quantgate-ort rolling": [{"seconds": 1.0}],
+        "lm-eval-ort": [{"seconds": 1.5}],
+    }
+    (row,) = ratio_rows(perplexity.TARGETS, records)
+    assert (row["quantgate"], row["best of"], row["ratio"]) == (
+        "quantgate-ort rolling",
+        "lm-eval-ort",
+        1.5,
+    )
