@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from benchmarks.models import SHAPES
@@ -36,6 +36,7 @@ class Kind:
         precisions: those it is run at, a step each; None: all that are asked for; empty: it has
             its own, in one step.
         sized: whether every size of the model is a step; else one step takes them all.
+        by_size: more arguments at some sizes.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Kind:
     arguments: tuple[str, ...] = _MODEL
     precisions: tuple[str, ...] | None = None
     sized: bool = True
+    by_size: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 KINDS: Final = (
@@ -53,9 +55,12 @@ KINDS: Final = (
         "benchmarks.peers.whole_mmlu",
         "MMLU, all subjects",
         "Five-shot MMLU, all 57 subjects: quantgate on every question, lm-eval, Olive and one full "
-        "forward per question on a fixed tenth of each subject, their time scaled to all by the "
-        "tokens of the prompts. The log-likelihoods of the questions in common are compared.",
+        "forward per question on a fixed tenth of each subject (at 135m a fiftieth), their time "
+        "scaled to all by the tokens of the prompts. The log-likelihoods of the questions in "
+        "common are compared.",
         ("--peers", PEERS, "--data-dir", MMLU, *_MODEL, "--keep", RECORDS),
+        # A tenth would take the peers nine hours.
+        by_size={"135m": ("--share", "50")},
     ),
     Kind(
         "perplexity",
@@ -152,6 +157,6 @@ def plan(
             for precision in [""] if kind.precisions == () else wanted:
                 chosen = (*model, "--precisions", precision) if precision else model
                 size = model[1] if kind.sized else ""
-                arguments = (*kind.arguments, *chosen, *shared)
+                arguments = (*kind.arguments, *kind.by_size.get(size, ()), *chosen, *shared)
                 steps.append(Step(kind.name, kind.module, size, precision, arguments))
     return steps

@@ -209,7 +209,7 @@ def test_a_file_of_something_else_is_refused(folder, content):
 
 def test_steps_are_the_sizes_and_precisions_that_a_benchmark_has():
     kinds = [
-        Kind("all", "m", "", "", ()),
+        Kind("all", "m", "", "", (), by_size={"30m": ("--share", "50")}),
         Kind("candidates", "m", "", "", (), precisions=("int4",)),
         Kind("one", "m", "", "", (), precisions=(), sized=False),
     ]
@@ -220,6 +220,7 @@ def test_steps_are_the_sizes_and_precisions_that_a_benchmark_has():
         "one",
     ]
     assert steps[1].arguments == ("--size", "3m", "--precisions", "int4", "--threads", "2")
+    assert steps[2].arguments[:4] == ("--share", "50", "--size", "30m")
     assert steps[-1].arguments == ("--sizes", "3m", "30m", "--threads", "2")
     alone = plan(kinds, ["3m"], ["fp32"], [])
     assert [step.name for step in alone] == ["all-3m-fp32", "one"]
