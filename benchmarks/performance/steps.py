@@ -101,6 +101,7 @@ KINDS: Final = (
         "How costs grow",
         "Time and memory of scoring by the number of questions and windows, by the vocabulary and "
         "by the size of the model.",
+        (*_MODEL, "--rounds", "3"),
         precisions=(),
         sized=False,
     ),
