@@ -22,6 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.output import PageTable, PageTarget, page
 from benchmarks.peers.comparison import (
     Compared,
@@ -59,7 +61,7 @@ def main() -> int:
     compared = compare_sides(options, options.text, partial(_sides, options))
     results = {each.precision: _told(each, options) for each in compared}
     found = results.get(REFERENCE)
-    differs = found is not None and not max(found["differences"].values()) < MAX_RELATIVE
+    differs = found is not None and not agree(found["differences"])
     failure = f"fp32 perplexities differ by {MAX_RELATIVE:g} or more" if differs else None
     content = _page(results, options)
     return conclude(options, "peers_perplexity", TOLD, results, failure=failure, page=content)
@@ -104,15 +106,20 @@ def _told(compared: Compared, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def agree(differences: Mapping[str, float]) -> bool:
+    """Whether every protocol's difference is within `MAX_RELATIVE`; NaN isn't."""
+    return all(value < MAX_RELATIVE for value in differences.values())
+
+
 def _difference(compared: Compared, protocol: str) -> float:
-    """Relative difference of the perplexities that must agree; 0 where there are none."""
+    """Relative difference of the perplexities that must agree; 0 for none, NaN where one is."""
     latest = {name: records[-1] for name, records in compared.records.items()}
     found = [
         record["perplexity"]
         for name, record in latest.items()
         if record["protocol"] == protocol and name not in LEAVE_OUT_A_TOKEN
     ]
-    return max(found) / min(found) - 1 if found else 0.0
+    return float(np.max(found) / np.min(found)) - 1 if found else 0.0
 
 
 def _told_differences(differences: Mapping[str, float]) -> str:

@@ -173,6 +173,19 @@ def test_perplexities_agree_within_a_protocol_but_where_a_peer_leaves_tokens_out
     assert perplexity._difference(compared, "rolling") == pytest.approx(0.01)
 
 
+@pytest.mark.parametrize("values", [(math.nan, 8.0), (8.0, math.nan)])
+def test_a_perplexity_that_is_no_number_never_agrees(values):
+    records = {
+        f"loop-{number}": [{"protocol": "rolling", "perplexity": value}]
+        for number, value in enumerate(values)
+    }
+    found = perplexity._difference(Compared("fp32", records, records), "rolling")
+    assert math.isnan(found)
+    assert not perplexity.agree({"strided": 0.0, "rolling": found})
+    assert not perplexity.agree({"strided": found, "rolling": 0.0})
+    assert perplexity.agree({"strided": 0.0, "rolling": 0.0})
+
+
 def test_rolling_is_measured_against_lm_eval_by_quantgates_rolling_side():
     records = {
         "quantgate-ort": [{"seconds": 2.0}],
