@@ -99,7 +99,7 @@ def _told(compared: Compared, rounds: int) -> dict[str, Any]:
         rows,
         ratios,
     )
-    delta = max(row["largest difference"] for row in rows)
+    delta = float(np.max([row["largest difference"] for row in rows]))  # NaN stays
     return {"max_delta": delta, "table": rows, "ratios": ratios, "runs": compared.runs}
 
 
