@@ -3,7 +3,8 @@
 Figures are aligned by case, task and metric. Where both sides keep items, the change is paired item
 by item and called better or worse only where chance explains it at most once in twenty times
 (p <= 0.05; exact McNemar or Student's t, after Holm's correction for a subject or category).
-Figures over other data are not subtracted: which field differs is told. A batching plan and a
+Figures over other data are not subtracted: which field differs is told. Nor are those of a run
+that stopped early, unless the other side asked the same part of the items. A batching plan and a
 tokenizer's files may differ, since the digest of the ids proves that both sides read the same.
 """
 
@@ -22,6 +23,7 @@ from quantgate.comparing.sides import Entry, Side
 from quantgate.errors import UsageFault
 from quantgate.gate.evidence import adjusted_p_value
 from quantgate.gate.evidence import pair as pair_items
+from quantgate.gate.pairing import same as same_items
 from quantgate.provenance import drift
 from quantgate.results import Direction, Evidence, Score
 
@@ -122,6 +124,7 @@ def unlike(before: Entry, now: Entry, was: Score, is_now: Score) -> str:
         tokenizer=now.comparability.tokenizer,
     )
     lines = compare_comparability(same, now.comparability, against="before")
+    lines += _other_part(before, now)
     if was.unit != is_now.unit:
         lines.append(f"unit: before {was.unit}, now {is_now.unit}")
     lines += [
@@ -130,6 +133,17 @@ def unlike(before: Entry, now: Entry, was: Score, is_now: Score) -> str:
         if not math.isfinite(score.value)
     ]
     return "; ".join(lines)
+
+
+def _other_part(before: Entry, now: Entry) -> list[str]:
+    """Say that a run stopped early, unless both sides are known to be over the same items."""
+    if not (before.stopped or now.stopped):
+        return []
+    was, is_now = before.items, now.items
+    if was is not None and is_now is not None and same_items(is_now, was):
+        return []
+    told = [f"stopped after {e.stopped}" if e.stopped else "all" for e in (before, now)]
+    return [f"other items were taken: before {told[0]}, now {told[1]}"]
 
 
 def _weighed(row: Row, before: Entry, now: Entry, score: Score) -> Row:

@@ -9,12 +9,13 @@ from typing import Any
 from quantgate.baselines.schema import TaskBaseline
 from quantgate.baselines.sets import BaselineSet
 from quantgate.errors import UsageFault
+from quantgate.gate.findings import stopped
 from quantgate.items import ItemResults, items_of
 from quantgate.results import Comparability, Direction, Measurement, Score
 from quantgate.run_file import RunFile
 
 # A baseline doesn't keep which way its figures get better; all others get better downwards.
-_HIGHER_IS_BETTER = (
+_HIGHER_BEGINS = (
     "accuracy",
     "subject.",
     "category.",
@@ -23,6 +24,8 @@ _HIGHER_IS_BETTER = (
     "identical",
     "match_length",
 )
+# Of what stands before a dot: `prefill_speedup.128`.
+_HIGHER_ENDS = ("_speedup", "_saving", "_tokens_per_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,8 @@ class Entry:
         provenance: facts of the process that measured it.
         items: what it can be paired by; None where none are kept.
         reference: digest of the package that a divergence was measured from; None where unknown.
+        stopped: how far a run that stopped early had asked, such as `120 of 812 items`; empty where
+            everything was asked.
     """
 
     scores: Mapping[str, Score]
@@ -44,6 +49,7 @@ class Entry:
     provenance: Mapping[str, Any]
     items: ItemResults | None = None
     reference: str | None = None
+    stopped: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +71,8 @@ def side_of_run(run: RunFile, label: str, *, with_items: bool = True) -> Side:
     Args:
         run: the run.
         label: what to call it.
-        with_items: read its items too, which takes longer.
+        with_items: read its items too, which takes longer. Those of a task that stopped early are
+            read anyway: they tell which others it is comparable with.
 
     Raises:
         UsageFault: `run-items`: what it keeps of its items is damaged.
@@ -79,7 +86,7 @@ def side_of_run(run: RunFile, label: str, *, with_items: bool = True) -> Side:
     for measurement in run.measurements:
         key = measurement.case_id, measurement.task
         entry = _measured(measurement, provenance)
-        items = _items(measurement, label) if with_items else None
+        items = _items(measurement, label) if with_items or entry.stopped else None
         entries[key] = replace(entry, gated=frozenset(gated.get(key, ())), items=items)
     return Side(label=label, entries=entries)
 
@@ -97,7 +104,8 @@ def side_of_baselines(baselines: BaselineSet, *, with_items: bool = True) -> Sid
 
 def direction_of(metric: str) -> Direction:
     """Which way a metric of ours gets better, by its name."""
-    higher = metric.startswith(_HIGHER_IS_BETTER)
+    family = metric.partition(".")[0]
+    higher = metric.startswith(_HIGHER_BEGINS) or family.endswith(_HIGHER_ENDS)
     return Direction.HIGHER if higher else Direction.LOWER
 
 
@@ -111,7 +119,15 @@ def _measured(measurement: Measurement, provenance: Mapping[str, Any]) -> Entry:
         identity=measurement.identity,
         provenance=provenance,
         reference=digest if isinstance(digest, str) else None,
+        stopped=_stopped(measurement),
     )
+
+
+def _stopped(measurement: Measurement) -> str:
+    if not stopped(measurement):
+        return ""
+    told = measurement.detail["sequential"]
+    return f"{told.get('taken')} of {told.get('of')} items"
 
 
 def _items(measurement: Measurement, label: str) -> ItemResults | None:
