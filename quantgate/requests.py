@@ -105,7 +105,8 @@ class GenerateUntilMultiRound:
         rounds: token ids to append, at least one in each.
         limit: most ids to generate in each round, at least one; a stop id counts.
         stop_ids: any of them ends an answer, is its last id and stays in the dialog.
-        stop_strings: as for `GenerateUntil`; what is cut from an answer stays in the dialog.
+        stop_strings: as for `GenerateUntil`; what is cut from an answer stays in the dialog, so
+            answers to a later round compare only where it is equal as well.
     """
 
     rounds: tuple[Ids, ...]

@@ -59,13 +59,19 @@ class Tokenizer:
         return str(self._tokenizer.decode(list(ids)))
 
     def texts(self, sequences: Sequence[Sequence[int]]) -> list[str]:
-        """Text of each of `sequences`, special tokens left out and nothing tidied."""
+        """Text of each of `sequences`, special tokens written out and nothing tidied."""
         decoded: list[str] = self._tokenizer.batch_decode(
             [list(ids) for ids in sequences],
-            skip_special_tokens=True,
+            skip_special_tokens=False,
             clean_up_tokenization_spaces=False,
         )
         return decoded
+
+    def own_texts(self) -> dict[int, str]:
+        """Text of every token by itself, special ones included, by id."""
+        # Not the ids below `size`: a vocabulary may have gaps, and then ids above it.
+        ids = sorted(set(self._tokenizer.get_vocab().values()))
+        return dict(zip(ids, self.texts([[id_] for id_ in ids]), strict=True))
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

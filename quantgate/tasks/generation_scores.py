@@ -2,11 +2,14 @@
 
 Both answer the same prompts, each on its own. The ids of a generation are those of its answers in
 all rounds. Where the first id differs the two have parted: what follows is generated behind
-different texts, and that it is equal again counts for nothing. With r_i ids of the reference,
-m_i of which come before the first that differs,
+different texts, and that it is equal again counts for nothing. What a stop string cuts from an
+answer isn't compared, but stays in the dialog: where it differs, the answer itself matches, and the
+two have parted before the first id of the next round. With r_i ids of the reference, those of all
+rounds wherever the two part, m_i of which come before that,
 
 - `matched_share`: mean over generations of m_i / r_i;
-- `identical`: the share of generations whose ids are all equal, the end included;
+- `identical`: the share of generations that never part, so whose ids are all equal, the end
+  included;
 - `match_length`: mean of m_i, in tokens. It depends on the limit, and where all is identical it is
   the length of the reference's answers, so it is told and never gated.
 
@@ -38,14 +41,16 @@ class Match:
     """Two answers to one generation.
 
     Attributes:
-        matched: ids before the first that differs.
+        matched: ids before they part.
         tokens: ids of the reference.
         parted: the round in which they part; None where they are identical.
+        cut: whether they part before its first id, by what was cut from the round before.
     """
 
     matched: int
     tokens: int
     parted: int | None
+    cut: bool = False
 
     @property
     def share(self) -> float:
@@ -57,10 +62,13 @@ def match(candidate: Sequence[Answer], reference: Sequence[Answer]) -> Match:
     """Compare the answers of all rounds."""
     tokens = sum(len(answer.ids) for answer in reference)
     matched = 0
+    last = len(reference) - 1
     for number, (mine, other) in enumerate(zip(candidate, reference, strict=True)):
         matched += _common(mine, other)
         if mine.ids != other.ids:
             return Match(matched, tokens, number)
+        if mine.cut != other.cut and number < last:
+            return Match(matched, tokens, number + 1, cut=True)
     return Match(matched, tokens, None)
 
 
@@ -92,9 +100,10 @@ def generation_detail(
             "identical": found.parted is None,
         }
         if found.parted is not None:
-            row["parted"] = found.parted
+            row["parted"], row["cut"] = found.parted, found.cut
             row["candidate"], row["reference"] = _behind(
-                samples.answers[number][found.parted], reference.answers[number][found.parted]
+                _parting_text(samples.answers[number], found.parted, cut=found.cut),
+                _parting_text(reference.answers[number], found.parted, cut=found.cut),
             )
         rows.append(row)
     ended = {"candidate": _ends(samples), "reference": _ends(reference)}
@@ -110,11 +119,16 @@ def _common(mine: Answer, other: Answer) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _behind(mine: Answer, other: Answer) -> tuple[str, str]:
+def _parting_text(rounds: Sequence[Answer], parted: int, *, cut: bool) -> str:
+    """The text that the two part in: an answer, or what was cut from the one before."""
+    return rounds[parted - 1].cut_text if cut else rounds[parted].text
+
+
+def _behind(mine: str, other: str) -> tuple[str, str]:
     """What either wrote from the first character that differs."""
-    pairs = zip(mine.text, other.text, strict=False)
+    pairs = zip(mine, other, strict=False)
     at = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-    return mine.text[at : at + SHOWN], other.text[at : at + SHOWN]
+    return mine[at : at + SHOWN], other[at : at + SHOWN]
 
 
 def _ends(samples: GenerationSamples) -> dict[str, int]:

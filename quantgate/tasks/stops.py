@@ -3,6 +3,7 @@
 A model stops at ids. Of the strings that should stop it, those that lie within one token become ids
 too (`stop_ids`); what spans tokens is found in the text, which is put together token by token
 (`Detokenizer`) since bytes of one character, and the space before a word, belong to no token alone.
+Special tokens are written out like any other, so a string may name one or hold its name.
 """
 
 from __future__ import annotations
@@ -62,13 +63,17 @@ class Answer:
 
     Attributes:
         ids: up to the one that ended it, that one included.
-        text: of these, up to the string that ended it.
+        text: of these, up to the string or the id that ended it.
         ended: `id`, `string` or `limit`.
+        cut: ids generated behind `ids`; the next round of a dialog follows them all the same.
+        cut_text: behind `text`, from the string that ended it to the last of `cut`.
     """
 
     ids: Ids
     text: str
     ended: str
+    cut: Ids = ()
+    cut_text: str = ""
 
 
 def stop_ids(tokenizer: Tokenizer, strings: Sequence[str], ends: Sequence[int] = ()) -> Ids:
@@ -76,11 +81,11 @@ def stop_ids(tokenizer: Tokenizer, strings: Sequence[str], ends: Sequence[int] =
 
     Args:
         tokenizer: whose own end of a text is one of them.
-        strings: every id whose own text holds one of these is another.
+        strings: every id whose own text holds one of these is another, special tokens' too.
         ends: further ids that end a text.
     """
-    texts = tokenizer.texts([[id_] for id_ in range(tokenizer.size)]) if strings else []
-    found = {id_ for id_, text in enumerate(texts) if any(string in text for string in strings)}
+    texts = tokenizer.own_texts() if strings else {}
+    found = {id_ for id_, text in texts.items() if any(string in text for string in strings)}
     if tokenizer.end is not None:
         found.add(tokenizer.end)
     return tuple(sorted(found.union(ends)))
@@ -109,7 +114,11 @@ def read_answer(
         text += piece
         at = [place for string in strings if (place := text.find(string, begin)) >= 0]
         if at:
-            return Answer(generated[:count], text[: min(at)], "string")
+            cut = generated[count:]
+            whole = text + "".join(map(detokenizer.add, cut)) + detokenizer.finish()
+            end = min(at)
+            return Answer(generated[:count], whole[:end], "string", cut, whole[end:])
         if id_ in ids:
-            return Answer(generated[:count], text, "id")
+            (own,) = tokenizer.texts([[id_]])
+            return Answer(generated[:count], text.removesuffix(own), "id")
     return Answer(generated, text, "limit")

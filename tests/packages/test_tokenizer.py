@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from tokenizers import Tokenizer
 
 from quantgate.errors import InvalidMeasurement, UsageFault
 from quantgate.packages.build import source_files
@@ -19,6 +20,21 @@ def test_ids_are_the_tokenizers_own(tmp_path):
     assert tokenizer.encode(texts) == [tuple(plain.encode(text).ids) for text in texts]
     assert tokenizer.size == plain.get_vocab_size()
     assert tokenizer.decode(plain.encode("the horn").ids) == "the horn"
+
+
+def test_every_token_has_a_text_special_ones_and_those_behind_a_gap_as_well(tmp_path):
+    content = json.loads(byte_tokenizer().to_str())
+    last = content["added_tokens"][-1]
+    content["model"]["vocab"]["<x>"] = far = last["id"] + 9
+    content["added_tokens"].append({**last, "id": far, "content": "<x>"})
+    plain = write_tokenizer(tmp_path, Tokenizer.from_str(json.dumps(content)))
+    tokenizer = load_tokenizer(tmp_path)
+    texts = tokenizer.own_texts()
+    assert tokenizer.size < far, "a gap"
+    assert set(texts) == set(plain.get_vocab().values())
+    expected = {"<x>": "<x>", "<s>": "<s>", "Ġthe": " the"}
+    assert {name: texts[plain.token_to_id(name)] for name in expected} == expected
+    assert texts[far] == "<x>"
 
 
 def test_nothing_is_encoded_from_nothing(tmp_path):

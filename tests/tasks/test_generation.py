@@ -162,6 +162,66 @@ def test_answers_match_up_to_the_first_id_that_differs(candidate, reference, exp
     assert match(list(map(answer, candidate)), list(map(answer, reference))) == expected
 
 
+def ended(text: str, cut: str) -> Answer:
+    """An answer that "|", its last id, ended, with what was generated behind it."""
+    ids, rest = (tuple(map(ord, part)) for part in (f"{text}|", cut))
+    return Answer(ids, text, "string", rest, f"|{cut}")
+
+
+@pytest.mark.parametrize("second", ["cd", "ce"])
+def test_rounds_behind_cut_text_that_differs_match_nothing(second):
+    """Equal by luck or not; the round before matches whole, and its cut text counts nowhere."""
+    reference = [ended("ab", "xy"), answer("cd")]
+    found = match([ended("ab", "xz"), answer(second)], reference)
+    assert found == Match(3, 5, 1, cut=True)
+    assert found.share == 3 / 5
+    same = match([ended("ab", "xy"), answer(second)], reference)
+    assert same == (Match(5, 5, None) if second == "cd" else Match(4, 5, 1))
+
+
+def test_cut_text_of_the_last_round_makes_no_difference():
+    assert match([ended("ab", "x")], [ended("ab", "yz")]) == Match(3, 3, None)
+    mine, other = ([answer("c"), ended("ab", rest)] for rest in ("x", ""))
+    assert match(mine, other) == Match(4, 4, None)
+
+
+def test_answer_that_differs_has_parted_before_what_is_cut_from_it():
+    mine, other = ([ended(text, text), answer("c")] for text in ("ab", "ax"))
+    assert match(mine, other) == Match(1, 4, 0)
+
+
+def test_detail_of_a_parting_in_cut_text_shows_that_text(items):
+    mine, other = (
+        GenerationSamples(((ended("ab", rest), answer("cd")),)) for rest in ("xz", "xy and on")
+    )
+    scores = {score.metric: score.value for score in generation_scores(mine, other)}
+    assert scores == {"matched_share": 3 / 5, "identical": 0.0, "match_length": 3.0}
+    (row,) = generation_detail(mine, other, items)["generations"]
+    assert (row["matched"], row["tokens"], row["identical"]) == (3, 5, False)
+    assert (row["parted"], row["cut"]) == (1, True)
+    assert (row["candidate"], row["reference"]) == ("z", "y and on")
+
+
+def test_dialog_behind_cut_text_that_differs_is_no_match(task, items, tiny_folder):
+    """From the ids as a model generates them: the stop string spans two, and both go on."""
+    tokenizer = load_tokenizer(tiny_folder)
+    dialog = items.requests[-1]
+    only = replace(items, requests=(dialog,), names=items.names[-1:])
+    stopped, second = tokenizer.encode(["B\u0765", "C"])
+
+    def answered(rest: str) -> GenerationSamples:
+        ids = (*stopped, *tokenizer.encode([rest])[0]), second
+        return task.answer(only, lambda _: [ids], tokenizer)
+
+    mine, other = answered("zz"), answered("yy")
+    assert [answer.ids for answer in mine.answers[0]] == [stopped, second]
+    assert mine.answers[0][0].text == "B"
+    (found,) = (match(*pair) for pair in zip(mine.answers, other.answers, strict=True))
+    assert found == Match(len(stopped), len(stopped) + len(second), 1, cut=True)
+    (row,) = generation_detail(mine, other, only)["generations"]
+    assert (row["candidate"], row["reference"]) == ("zz", "yy")
+
+
 def test_figures_are_those_of_the_definitions(items):
     reference = [["abcd"], ["abcd"], ["ab", "cdef"], ["a"]]
     candidate = [["abcd"], ["abxd"], ["ab", "cxyz"], ["b"]]
@@ -199,13 +259,13 @@ def greedy(model: PlainModel, rounds, limit, stops) -> list[tuple[int, ...]]:
     return answers
 
 
-def cut(plain: Tokenizer, request, ids) -> tuple[tuple[int, ...], str]:
-    """Ids up to where a stop string is first complete, else all of them, and why they end."""
+def cut(plain: Tokenizer, request, ids) -> tuple[tuple[int, ...], str, tuple[int, ...]]:
+    """Ids up to where a stop string is first complete, else all; why they end; and all."""
     for count in range(1, len(ids) + 1):
         text = plain.decode(list(ids[:count]))
         if any(string in text for string in request.stop_strings):
-            return ids[:count], "string"
-    return ids, "id" if ids[-1] in request.stop_ids else "limit"
+            return ids[:count], "string", ids
+    return ids, "id" if ids[-1] in request.stop_ids else "limit", ids
 
 
 def test_same_package_matches_whole(generated):
@@ -232,18 +292,20 @@ def test_other_head_matches_as_far_as_plain_forwards_do(
     shares, same = [], []
     for mine, other in zip(answers[other_folder], answers[tiny_folder], strict=True):
         matched = 0
-        for (left, _), (right, _) in zip(mine, other, strict=True):
+        for (left, _, mine_whole), (right, _, other_whole) in zip(mine, other, strict=True):
             pairs = zip(left, right, strict=False)
             matched += len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
-            if left != right:
+            if mine_whole != other_whole:
                 break
-        shares.append(matched / sum(len(ids) for ids, _ in other))
-        same.append([ids for ids, _ in mine] == [ids for ids, _ in other])
+        shares.append(matched / sum(len(ids) for ids, _, _ in other))
+        *before, mine_last = mine
+        *before_other, other_last = other
+        same.append(before == before_other and mine_last[0] == other_last[0])
     found = generated["other"]
     assert found.score("matched_share").value == pytest.approx(np.mean(shares))
     assert found.score("identical").value == np.mean(same)
     assert 0 < np.mean(shares) < 1, "or nothing is shown"
-    expected = Counter(ending for rounds in answers[tiny_folder] for _, ending in rounds)
+    expected = Counter(ending for rounds in answers[tiny_folder] for _, ending, _ in rounds)
     assert found.detail["ended"]["reference"] == expected
     assert expected["string"] > 0, "or nothing is shown"
 

@@ -113,6 +113,37 @@ def test_ids_that_end_an_answer_are_those_whose_own_text_holds_a_string(tmp_path
     assert set(stop_ids(tokenizer, ["\n\n"])) == {both, tokenizer.end}
 
 
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory) -> Tokenizer:
+    """With special tokens that end a turn and aren't the tokenizer's own end of a text."""
+    folder = tmp_path_factory.mktemp("chat")
+    fast = byte_tokenizer()
+    names = ("<|im_start|>", "<|im_end|>")
+    fast.add_special_tokens([AddedToken(name, special=True) for name in names])
+    write_tokenizer(folder, fast)
+    return load_tokenizer(folder)
+
+
+def test_special_token_that_a_string_names_ends_an_answer(chat):
+    (end,), (start,) = chat.encode(["<|im_end|>", "<|im_start|>"])
+    assert set(stop_ids(chat, ["<|im_end|>"])) == {end, chat.end}
+    assert set(stop_ids(chat, ["<|im_"])) == {start, end, chat.end}, "held, as by other tokens"
+    assert set(stop_ids(chat, ["<|im_end|>\n"])) == {chat.end}, "spans tokens"
+
+
+def test_answer_ends_before_a_string_that_holds_a_special_token(chat):
+    for string in ("<|im_end|>", "<|im_end|>\n"):
+        found, ids = read(chat, "B<|im_end|>\n<|im_start|>", string)
+        assert (found.text, found.ended) == ("B", "string")
+        assert found.ids + found.cut == ids
+        assert len(found.ids) == (2 if string.endswith(">") else 3)
+
+
+def test_special_token_within_an_answer_is_written_out(chat):
+    found, _ = read(chat, "B<|im_start|>C<|im_end|>", ids=chat.encode(["<|im_end|>"])[0])
+    assert (found.text, found.ended) == ("B<|im_start|>C", "id")
+
+
 def read(tokenizer, text, *strings, ids=()):
     (generated,) = tokenizer.encode([text])
     return read_answer(tokenizer, (1,), generated, ids=ids, strings=strings), generated
@@ -122,6 +153,7 @@ def test_answer_ends_before_a_string_that_spans_tokens(tokenizer):
     found, ids = read(tokenizer, "B stop here", "stop")
     assert (found.text, found.ended) == ("B ", "string")
     assert found.ids == ids[:6], "the ids to the one that completes it"
+    assert (found.cut, found.cut_text) == (ids[6:], "stop here")
 
 
 @given(
@@ -140,6 +172,7 @@ def test_answer_is_the_text_before_the_first_string_to_be_complete(tokenizer, te
             break
     found, _ = read(tokenizer, text, *strings)
     assert found.text == expected
+    assert found.text + found.cut_text == text
     assert (found.ended == "string") == any(string in text for string in strings)
 
 
