@@ -125,6 +125,68 @@ def test_without_both_the_ratio_of_perplexities_stands_for_it():
     assert low < float(kept) < high < 100
 
 
+def stopped(whole, taken, of, **detail):
+    """A run that stopped early: its figures are over what it took."""
+    told = {"taken": taken, "of": of, "stopped": True}
+    return replace(whole, detail={**whole.detail, **detail, "sequential": told})
+
+
+def first_answers(whole, count):
+    answers = {
+        name: {**each, "chosen": each["chosen"][:count] + "." * (len(each["chosen"]) - count)}
+        for name, each in whole.detail["answers"].items()
+    }
+    pairs = [(a, b) for each in answers.values() for a, b in zip(*each.values(), strict=True)]
+    right = sum(chosen == gold for chosen, gold in pairs)
+    taken = count * len(answers)
+    part = stopped(whole, taken, len(pairs), answers=answers)
+    return replace(part, scores=(replace(whole.scores[0], value=right / taken, n=taken),))
+
+
+def first_windows(whole, count):
+    windows = whole.detail["windows"][:count]
+    nats = sum(each["nll_nats"] for each in windows) / sum(each["n"] for each in windows)
+    part = stopped(whole, count, len(whole.detail["windows"]), windows=windows)
+    return replace(part, scores=(replace(whole.scores[0], value=math.exp(nats)),))
+
+
+def test_a_case_that_stopped_early_is_held_against_the_same_questions():
+    found = only(*SIZES[:2], mmlu(FP32, 1), first_answers(mmlu(INT4, 2), 6))
+    # Of the first six of both subjects the reference has all 12 right, int4 10.
+    estimate = stats.paired_share([1] * 10 + [0] * 2, [1] * 12)
+    low, high = (100 * (10 / 12 - estimate.value + end) for end in (estimate.low, estimate.high))
+    assert rows(found)["int4"][1:3] == ("83.33", f"{low:.2f} to {high:.2f}")
+
+
+def test_a_case_that_stopped_early_is_held_against_the_same_windows():
+    whole = perplexity(FP32, 0.0), perplexity(INT4, 0.02)
+    found = only(*SIZES[:2], whole[0], first_windows(whole[1], 6))
+    # Shifts of 0.02, 0.024 and 0.028 nats a token, twice each.
+    kept, interval, _ = rows(found)["int4"][1:]
+    assert float(kept) == pytest.approx(100 * math.exp(-0.024), abs=0.006)
+    low, high = (float(end) for end in interval.split(" to "))
+    assert low < float(kept) < high
+
+
+def test_a_reference_that_stopped_elsewhere_is_known_from_the_decision():
+    now = mmlu(INT4, 2)
+    decided = Decision(
+        case_id=INT4, task="mmlu", metric="accuracy", verdict=Verdict.PASS, value=0.75,
+        reason="", reference=0.9,
+    )  # fmt: skip
+    run = run_of(*SIZES[:2], first_answers(mmlu(FP32, 1), 6), now)
+    (found,) = made(replace(run, decisions=(decided,)))
+    assert rows(found)["int4"][1:3] == ("83.33", "-")
+    assert all("int4" not in rows(each) for each in made(run))  # nothing says what is kept
+
+
+def test_what_keeps_nearly_all_is_not_shown_as_the_reference():
+    speeds = speed(FP32, 1.0), speed(INT4, 0.9996)
+    found = only(*SIZES[:2], *speeds, accuracy(FP32, 0.8), accuracy(INT4, 0.8 * 0.999993))
+    assert rows(found)["fp32"][1:3] == ("1.00", "100.00")
+    assert rows(found)["int4"][1:3] == ("0.9996", "99.999")
+
+
 def test_a_reference_that_was_not_asked_itself_is_known_from_its_candidates():
     candidates = memory(INT4, 5.0, 4.0), speed(INT4, 2.0), accuracy(INT4, 0.6)
     run = run_of(accuracy(FP32, 0.8), *candidates)
@@ -302,6 +364,23 @@ def test_names_and_axes_are_written():
     texts = {each.text for each in drawn().iter("text")}
     assert {"fp32", "int4", "int8", "kept, %", "size, MiB (less is better)"} <= texts
     assert "speed (more is better)" in {each.text for each in drawn(across=RIGHT).iter("text")}
+
+
+@pytest.mark.parametrize("least", [99.0, 99.9, 99.97, 99.9993, 99.99999999])
+@pytest.mark.parametrize("most", [100.0, 100.4])
+def test_ticks_stand_where_they_say(least, most):
+    root = drawn([spot("a", 5.0, most, number=None), spot("b", 2.0, least)])
+    ticks = [
+        (float(each.attrib["y"]), float(each.text))
+        for each in root.iter("text")
+        if each.attrib["text-anchor"] == "end"
+    ]
+    (bottom, low), *_, (top, high) = ticks
+    assert low < high
+    for y, value in ticks:
+        assert (value - low) / (high - low) == pytest.approx(
+            (y - bottom) / (top - bottom), abs=1e-3
+        )
 
 
 def test_one_point_and_equal_points_can_be_drawn():

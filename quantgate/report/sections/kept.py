@@ -14,7 +14,9 @@ from typing import Final
 
 from quantgate import stats
 from quantgate.gate.evidence import pair
-from quantgate.items import WindowItems, items_of
+from quantgate.gate.findings import stopped
+from quantgate.gate.pairing import figure, restrict, same
+from quantgate.items import ItemResults, WindowItems, items_of
 from quantgate.report.sections.parts import attempt
 from quantgate.report.sections.sides import Side, Sides
 from quantgate.results import Evidence, Measurement
@@ -152,19 +154,39 @@ def _ratio(run: RunFile, side: Side) -> Kept | None:
 
 
 def _reference(run: RunFile, side: Side, metric: str) -> float | None:
-    """The reference's figure: as measured in this run, or as a decision names it."""
-    if side.reference is not None:
+    """The reference's figure over what the case was asked: as measured here, or as decided on.
+
+    In a sequential run each of the two may have stopped at a place of its own.
+    """
+    if side.reference is not None and not _one_stopped(side, side.reference):
         return side.reference.score(metric).value
     keys = (side.case_id, side.measurement.task, metric)
     found = (d.reference for d in run.decisions if (d.case_id, d.task, d.metric) == keys)
-    return next(found, None)
+    value = next(found, None)
+    if value is not None:
+        return value
+    _, before = _items(side)
+    return None if before is None else figure(metric, before)
+
+
+def _one_stopped(side: Side, reference: Measurement) -> bool:
+    return stopped(side.measurement) or stopped(reference)
+
+
+def _items(side: Side) -> tuple[ItemResults | None, ItemResults | None]:
+    """The items of a case, and its reference's over the same; None where there are none such."""
+    if side.reference is None:
+        return None, None
+    (now, _), (before, _) = (attempt(items_of, m) for m in (side.measurement, side.reference))
+    if now is None or before is None or not _one_stopped(side, side.reference):
+        return now, before
+    before = restrict(before, now)
+    return now, before if same(now, before) else None
 
 
 def _evidence(side: Side, metric: str) -> Evidence | None:
     """The paired change against the reference; None where items aren't kept or don't match."""
-    if side.reference is None:
-        return None
-    (now, _), (before, _) = (attempt(items_of, m) for m in (side.measurement, side.reference))
+    now, before = _items(side)
     if now is None or before is None:
         return None
     score = side.measurement.score(metric)
