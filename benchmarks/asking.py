@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from quantgate.answers import Answers
 from quantgate.execution.inline import InlineSession
@@ -10,6 +11,8 @@ from quantgate.execution.ordering import Ordering
 from quantgate.groups import PlanLimits
 from quantgate.plan import Plan, make_plan
 from quantgate.requests import Loglikelihood, Request
+
+OTHER_PAIRS: Final = 64  # long enough that a planner shares it
 
 PlanMaker = Callable[[Sequence[Request], PlanLimits], Plan]
 
@@ -34,3 +37,13 @@ def ask(
 def warm_up(session: InlineSession, context: tuple[int, ...] = (1, 2, 3)) -> None:
     """Score one prompt, untimed: first runs load and allocate."""
     ask(session, [Loglikelihood(context, (4,))], 8)
+
+
+def forget(session: InlineSession) -> None:
+    """Score prompts behind another beginning, untimed.
+
+    A session keeps the beginning that it computed last, so the same questions asked once more would
+    be spared it.
+    """
+    other = (1, 2) * OTHER_PAIRS
+    ask(session, [Loglikelihood((*other, *end), (4,)) for end in ((5, 6), (6, 5))], 8)

@@ -27,6 +27,20 @@ SHOWING: Final = frozenset(
 )
 
 
+# What compares records that sides wrote, and never runs in a side.
+COMPARING: Final = frozenset(
+    {
+        "benchmarks/growth_page.py",
+        "benchmarks/output.py",
+        "benchmarks/peers/comparison.py",
+        "benchmarks/peers/in_common.py",
+        "benchmarks/peers/ratios.py",
+        "benchmarks/peers/spent.py",
+        "benchmarks/peers/whole_page.py",
+    }
+)
+
+
 def engine_digest(root: Path) -> str:
     """SHA-256 over quantgate's modules that plan, run and read.
 
@@ -36,8 +50,18 @@ def engine_digest(root: Path) -> str:
     return _digest(root, _modules(root, "quantgate"))
 
 
+def sides_digest(root: Path) -> str:
+    """SHA-256 over the modules of the benchmarks that a side's figures may come from.
+
+    Args:
+        root: of the checkout.
+    """
+    modules = _modules(root, "benchmarks")
+    return _digest(root, (p for p in modules if p.relative_to(root).as_posix() not in COMPARING))
+
+
 def measuring_digest(root: Path) -> str:
-    """SHA-256 over the same and the modules of the benchmarks.
+    """SHA-256 over quantgate's modules that plan, run and read, and those of the benchmarks.
 
     Args:
         root: of the checkout.

@@ -21,12 +21,14 @@ class Growth:
         x: what it grows with; the axis.
         unit: what a time is divided by in the table, and on the curve where it is a token.
         log: whether both axes are logarithmic.
+        on: which model is measured, for the note.
     """
 
     name: str
     x: str
     unit: str
     log: bool = False
+    on: str = ""
 
 
 def page_content(growths: Sequence[Growth], rows: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def _table(growth: Growth, rows: Sequence[Row]) -> PageTable:
         }
         for row in rows
     ]
-    note = "MiB: peak memory beyond the loaded model."
+    note = f"Measured on {growth.on}. MiB: peak memory beyond the loaded model."
     return PageTable(f"Cost by {growth.x}", shown, note)
 
 

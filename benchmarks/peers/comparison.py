@@ -37,6 +37,16 @@ class Compared:
     runs: Runs
     records: Runs
 
+    @property
+    def failed(self) -> list[str]:
+        """Names of the sides of which a run failed."""
+        return [name for name in self.runs if name not in self.records]
+
+    @property
+    def failures(self) -> list[str]:
+        """What a command that asked for all of the sides must not pass over."""
+        return [f"{self.precision}: {name} failed" for name in self.failed]
+
     def rows(self, unit: str, own: Callable[[Record], Record]) -> list[Record]:
         """The table: what `table_row` tells, then the comparison's own columns of a record."""
         return [
@@ -69,9 +79,8 @@ def compare_sides(
             yield Compared(model.precision, runs, records)
 
 
-def told_failures(told: str, runs: Runs) -> str:
+def told_failures(told: str, failed: Sequence[str]) -> str:
     """What is said of a table, and the sides that failed: they have no row in it."""
-    failed = [name for name, each in runs.items() if any("failed" in run for run in each)]
     return f"{told} Failed: {', '.join(failed)}." if failed else told
 
 
@@ -90,7 +99,7 @@ def conclude(
     told: Sequence[str],
     results: Mapping[str, Any],
     *,
-    failure: str | None,
+    failures: Sequence[str],
     page: Mapping[str, Any] | None = None,
 ) -> int:
     """Write what was measured and tell what failed.
@@ -100,7 +109,7 @@ def conclude(
         benchmark: its name in that file.
         told: names of the options that go into it.
         results: by precision.
-        failure: what doesn't agree that must, or None.
+        failures: sides that failed, and what doesn't agree that must.
         page: what `benchmarks.output.page` made, or None.
 
     Returns:
@@ -113,6 +122,6 @@ def conclude(
     if page is not None:
         content["page"] = page
     write_json(options.json, benchmark, content)
-    if failure is not None:
-        print(f"FAILED: {failure}", file=sys.stderr)
-    return int(failure is not None)
+    if failures:
+        print(f"FAILED: {'; '.join(failures)}", file=sys.stderr)
+    return int(bool(failures))

@@ -71,7 +71,7 @@ def main() -> int:
         "peers_divergence",
         TOLD,
         results,
-        failure="; ".join(failed) or None,
+        failures=failed,
         page=_page(results, options),
     )
 
@@ -137,12 +137,13 @@ def _told(compared: Compared, options: argparse.Namespace) -> dict[str, Any]:
     latest = {name: records[-1] for name, records in compared.records.items()}
     apart = differences(latest)
     values = figure_rows(latest)
-    ratios = ratio_rows(TARGETS, compared.records)
+    ratios = ratio_rows(TARGETS, compared.records, compared.failed)
     print_tables(_title(compared.precision, options), costs, values, ratios)
     print(_apart_text(apart))
     return {
         "differences": apart,
-        "failures": failures(latest),
+        "failed": compared.failed,
+        "failures": [*(f"{name} failed" for name in compared.failed), *failures(latest)],
         "table": costs,
         "values": values,
         "ratios": ratios,
@@ -189,7 +190,7 @@ def _note(found: Mapping[str, Any], options: argparse.Namespace) -> str:
         "reference s: making, once, what is kept on disk (kept MiB) before the timed run; first s: "
         "the run with it. Sides without these columns load both models."
     )
-    return told_failures(told, found["runs"])
+    return told_failures(told, found["failed"])
 
 
 if __name__ == "__main__":

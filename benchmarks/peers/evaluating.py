@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.engines import load
-from benchmarks.peers.measuring import Memory, Meter, side_facts
+from benchmarks.peers.measuring import FromFirst, Meter, side_facts
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ def evaluate_timed(
         threads=options.threads,
     )
     _warm_up(engine.lm)
-    whole, scoring = _time_loop(engine.lm, method)
-    memory = Memory.after_loading()
+    memory = FromFirst()
+    whole, scoring = _time_loop(engine.lm, method, memory)
     found = _evaluate(engine.lm, tasks, options.data, shots=shots, limit=limit)
     facts = side_facts(
         loading=loading,
         scoring=scoring,
-        memory=memory,
+        memory=memory.found,
         asked=options.threads,
         found=engine.threads,
         encode_seconds=whole.seconds - scoring.seconds,
@@ -114,14 +114,21 @@ def _moved(manager: Any, task: str, data: Path, folder: Path) -> str:
     return str(path)
 
 
-def _time_loop(lm: Any, method: str) -> tuple[Meter, Meter]:
+def _time_loop(lm: Any, method: str, memory: FromFirst) -> tuple[Meter, Meter]:
     """Meters of the whole of `method` and of the scoring in it (`_loglikelihood_tokens`).
 
-    What the first has more than the second is tokenisation and the making of requests.
+    What the first has more than the second is tokenisation and the making of requests. With the
+    first scoring `memory` begins.
     """
     whole, scoring = Meter(), Meter()
+    score = scoring.wrap(lm._loglikelihood_tokens)  # noqa: SLF001
+
+    def begun(*args: Any, **kwargs: Any) -> Any:
+        memory.begin()
+        return score(*args, **kwargs)
+
     setattr(lm, method, whole.wrap(getattr(lm, method)))
-    lm._loglikelihood_tokens = scoring.wrap(lm._loglikelihood_tokens)  # noqa: SLF001
+    lm._loglikelihood_tokens = begun  # noqa: SLF001
     return whole, scoring
 
 

@@ -1,4 +1,4 @@
-"""Which questions of MMLU two sides' records have in common, and how far apart they are there."""
+"""Which questions of MMLU sides answer, by their names, and how far two are apart on those."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ Answers = dict[str, tuple[list[str], list[list[float]]]]
 def is_whole(side: str) -> bool:
     """Whether this side answers all questions; the others answer the fixed part of `shares`."""
     return side.startswith(OURS)
+
+
+def batch_size(side: str) -> int:
+    """Prompts that a side computes at a time, as its name ends: ` b8`; 1 where it doesn't say."""
+    _, _, size = side.partition(" b")
+    return int(size) if size else 1
 
 
 def largest_difference(

@@ -71,7 +71,10 @@ class Meter:
 
 @dataclass
 class Memory:
-    """Peak memory around loading: make one when loading has ended, ask `facts` after the work."""
+    """Peak memory around loading: make one before the timed work, ask `facts` after it.
+
+    What was read and tokenised before counts as loaded.
+    """
 
     loading_peak: float
     loaded: float
@@ -98,6 +101,33 @@ class Memory:
             "peak_mib": peak,
             "beyond_mib": peak - self.loaded,
         }
+
+
+@dataclass
+class FromFirst:
+    """The memory around a work that begins somewhere inside a library.
+
+    Attributes:
+        made: when the work began, or None.
+    """
+
+    made: Memory | None = None
+
+    def begin(self) -> None:
+        """The timed work begins, or goes on."""
+        if self.made is None:
+            self.made = Memory.after_loading()
+
+    @property
+    def found(self) -> Memory:
+        """When the work began.
+
+        Raises:
+            SystemExit: it never did.
+        """
+        if self.made is None:
+            raise SystemExit("nothing was scored")
+        return self.made
 
 
 def rss_mib() -> float:

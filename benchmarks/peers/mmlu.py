@@ -47,12 +47,13 @@ TOLD = ("questions", "subjects", "threads", "rounds")
 def main() -> int:
     """Measure, print, and say by the exit code whether all sides agree."""
     options = _options()
-    compared = compare_sides(options, options.data_dir, partial(_sides, options))
+    compared = list(compare_sides(options, options.data_dir, partial(_sides, options)))
     results = {each.precision: _told(each, options.rounds) for each in compared}
     found = results.get(REFERENCE)
     differs = found is not None and not found["max_delta"] < MAX_DELTA
-    failure = f"the sides differ by {MAX_DELTA:g} nats or more in fp32" if differs else None
-    return conclude(options, "peers_mmlu", TOLD, results, failure=failure)
+    failures = [failure for each in compared for failure in each.failures]
+    failures += [f"the sides differ by {MAX_DELTA:g} nats or more in fp32"] * differs
+    return conclude(options, "peers_mmlu", TOLD, results, failures=failures)
 
 
 def _options() -> argparse.Namespace:
@@ -92,7 +93,7 @@ def _told(compared: Compared, rounds: int) -> dict[str, Any]:
         return {"largest difference": difference, "accuracy": accuracy(record)}
 
     rows = compared.rows("question", own)
-    ratios = ratio_rows(TARGETS, compared.records)
+    ratios = ratio_rows(TARGETS, compared.records, compared.failed)
     print_tables(
         f"{compared.precision}, {base.shape[0]} questions; median of {rounds} rounds; "
         f"differences in nats from {first[0]}",

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from benchmarks.asking import ask, warm_up
 from benchmarks.peers.breakdown import Ceiling, Planner, timed_calls
-from benchmarks.peers.measuring import Memory, Meter, side_facts
+from benchmarks.peers.measuring import FromFirst, Meter, side_facts
 from benchmarks.peers.record import write_record
 from quantgate.answers import Answers
 from quantgate.backends.base import BackendSpec
@@ -43,6 +43,7 @@ class Side:
         encoding: time of tokenisation.
         scoring: time of the evaluation loop.
         planner: time of the planning in it, and the plans.
+        memory: from the first question on.
     """
 
     session: InlineSession
@@ -50,10 +51,12 @@ class Side:
     encoding: Meter
     scoring: Meter
     planner: Planner = field(default_factory=Planner)
+    memory: FromFirst = field(default_factory=FromFirst)
 
     def ask(self, requests: Sequence[Request], name: Callable[[int], str] | None = None) -> Answers:
         """Answers to `requests`, timed; `name`, for messages alone, isn't needed here."""
         del name
+        self.memory.begin()
         return self.scoring.wrap(self._ask)(requests)
 
     def _ask(self, requests: Sequence[Request]) -> Answers:
@@ -66,13 +69,12 @@ def main() -> None:
     ceiling = Ceiling(options.package, threads=options.threads) if options.package else None
     loading = Meter()
     side = loading.wrap(_load)(options)
-    memory = Memory.after_loading()
     with timed_calls(options.backend) as runtime:
         found = MEASURES[options.measure](side, options)
     facts = side_facts(
         loading=loading,
         scoring=side.scoring,
-        memory=memory,
+        memory=side.memory.found,
         asked=options.threads,
         found=options.threads,
         encode_seconds=side.encoding.seconds,

@@ -58,13 +58,14 @@ TOLD = ("tokens", "window", "stride", "threads")
 def main() -> int:
     """Measure, print, and say by the exit code whether the sides agree."""
     options = _options()
-    compared = compare_sides(options, options.text, partial(_sides, options))
+    compared = list(compare_sides(options, options.text, partial(_sides, options)))
     results = {each.precision: _told(each, options) for each in compared}
     found = results.get(REFERENCE)
     differs = found is not None and not agree(found["differences"])
-    failure = f"fp32 perplexities differ by {MAX_RELATIVE:g} or more" if differs else None
+    failures = [failure for each in compared for failure in each.failures]
+    failures += [f"fp32 perplexities differ by {MAX_RELATIVE:g} or more"] * differs
     content = _page(results, options)
-    return conclude(options, "peers_perplexity", TOLD, results, failure=failure, page=content)
+    return conclude(options, "peers_perplexity", TOLD, results, failures=failures, page=content)
 
 
 def _options() -> argparse.Namespace:
@@ -93,7 +94,7 @@ def _ours(model: Model, backend: str, ids: Path, common: list[object], protocol:
 def _told(compared: Compared, options: argparse.Namespace) -> dict[str, Any]:
     """What is kept of a precision, printed too."""
     rows = compared.rows("token", _own_columns)
-    ratios = ratio_rows(TARGETS, compared.records)
+    ratios = ratio_rows(TARGETS, compared.records, compared.failed)
     title = f"{compared.precision}, {options.tokens} tokens; median of {options.rounds} rounds"
     print_tables(title, rows, ratios)
     differences = {protocol: _difference(compared, protocol) for protocol in (STRIDED, ROLLING)}
@@ -102,6 +103,7 @@ def _told(compared: Compared, options: argparse.Namespace) -> dict[str, Any]:
         "differences": differences,
         "table": rows,
         "ratios": ratios,
+        "failed": compared.failed,
         "runs": compared.runs,
     }
 
@@ -150,7 +152,7 @@ def _note(found: Mapping[str, Any], options: argparse.Namespace) -> str:
         f"{options.rounds} rounds. {_told_differences(found['differences']).capitalize()}; "
         "lm-eval's ONNX engines, which leave out a token of every full window, aside."
     )
-    return told_failures(told, found["runs"])
+    return told_failures(told, found["failed"])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,13 +31,28 @@ class Target:
     cost: Cost
 
 
-def ratio_rows(targets: Sequence[Target], records: Records) -> list[dict[str, Any]]:
-    """A row for each target whose sides were measured."""
-    return [row for target in targets if (row := _row(target, records)) is not None]
+def ratio_rows(
+    targets: Sequence[Target], records: Records, failed: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """A row for each target whose sides were measured.
+
+    Args:
+        targets: aimed at.
+        records: of the sides that were measured.
+        failed: sides that weren't. A target that one of them is held against has no row: the
+            cheapest of those left might not be the cheapest there is.
+    """
+    judged = [target for target in targets if not _among(target.peers, failed)]
+    return [row for target in judged if (row := _row(target, records)) is not None]
+
+
+def _among(peers: tuple[str, ...], names: Collection[str]) -> list[str]:
+    """Of the names of sides those of these engines, at any batch size."""
+    return [name for name in names if name.split()[0] in peers]
 
 
 def _row(target: Target, records: Records) -> dict[str, Any] | None:
-    peers = [name for name in records if name.split()[0] in target.peers]
+    peers = _among(target.peers, records)
     if target.ours not in records or not peers:
         return None
     cheapest = min(peers, key=lambda name: target.cost(records[name]))

@@ -1,8 +1,8 @@
 """Keeps the records of sides, so that hours of measuring outlive a run that was broken off.
 
 A record's file is named after its side and digests of all that its figures depend on: the model's
-files, what was asked, and the versions and the machine that it ran with. A side whose file is there
-isn't run again. To measure one again, remove its file.
+files, what was asked, and the versions, the machine and the code that it ran with. A side whose
+file is there isn't run again. To measure one again, remove its file.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def record_path(
         side: its name.
         model: digest of the model's files.
         asked: the options that its figures depend on.
-        ran_with: versions and machine.
+        ran_with: versions, machine and code.
     """
     digests = [model, *(sha256_bytes(canonical_json(each)) for each in (asked, ran_with))]
     parts = [side.replace(" ", "_"), *(digest[:DIGITS] for digest in digests)]

@@ -8,8 +8,8 @@ the questions in common, all fp32 log-likelihoods must agree within `MAX_DELTA` 
 code is 1.
 
 This takes hours. With `--keep` each side's record is kept as it comes (`recorded`), and a side that
-has one isn't run again. lm-eval's `onnxruntime-genai` does four forwards a question, so it is left
-out unless `--sides` names it.
+has one isn't run again. lm-eval's ONNX engines do four forwards a question, so they are left out
+unless `--four-forwards` or `--sides` asks for them.
 
     python -m benchmarks.peers.whole_mmlu --peers ENV --data-dir DIR [--size 135m] [--keep DIR] \\
         [--precisions fp32 int4] [--sides quantgate-ort "olive-ort b1" ...] [--json FILE]
@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.code import engine_digest
+from benchmarks.code import engine_digest, sides_digest
 from benchmarks.models import PRECISIONS
 from benchmarks.output import page, print_page
 from benchmarks.peers.comparison import compare_sides, conclude
@@ -46,7 +46,7 @@ from benchmarks.peers.whole_page import WholeRun
 from quantgate.corpus.mmlu import MmluCorpus, read_mmlu
 
 SHOTS = 5
-UNASKED = ("lm-eval-ortgenai b1",)
+FOUR_FORWARDS = ("lm-eval-ort b1", "lm-eval-ortgenai b1")
 TOLD = ("name", "subjects", "share", "threads")
 
 
@@ -55,7 +55,7 @@ def main() -> int:
     options = _options()
     corpus = read_mmlu(str(options.data_dir.resolve()), base=Path(), subjects=options.subjects)
     options.subjects = sorted(corpus.shots)
-    compared = compare_sides(options, options.data_dir, partial(_sides, options, corpus))
+    compared = list(compare_sides(options, options.data_dir, partial(_sides, options, corpus)))
     runs = [WholeRun(options.name, each, options.share) for each in compared]
     content = page(
         tables=[table for run in runs for table in run.tables()],
@@ -67,7 +67,7 @@ def main() -> int:
         "peers_whole_mmlu",
         TOLD,
         {run.measured.precision: run.results() for run in runs},
-        failure=_failure(runs),
+        failures=[*(failure for each in compared for failure in each.failures), *_apart(runs)],
         page=content,
     )
 
@@ -78,6 +78,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--subjects", nargs="+", default=[], help="default: all")
     parser.add_argument(
         "--share", type=int, default=10, help="the peers answer one in so many questions"
+    )
+    parser.add_argument(
+        "--four-forwards", action="store_true", help=f"{' and '.join(FOUR_FORWARDS)}, too"
     )
     parser.add_argument("--keep", type=Path, default=None, help="folder of records made before")
     add_common_arguments(parser)
@@ -96,20 +99,20 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _failure(runs: list[WholeRun]) -> str | None:
-    apart = [
-        run for run in runs if run.measured.precision == REFERENCE and not run.max_delta < MAX_DELTA
-    ]
-    return f"the sides differ by {MAX_DELTA:g} nats or more in fp32" if apart else None
+def _apart(runs: list[WholeRun]) -> list[str]:
+    apart = any(
+        run.measured.precision == REFERENCE and not run.max_delta < MAX_DELTA for run in runs
+    )
+    return [f"the sides differ by {MAX_DELTA:g} nats or more in fp32"] * apart
 
 
 def _sides(
     options: argparse.Namespace, corpus: MmluCorpus, model: Model, folder: Path
 ) -> list[Side]:
-    """All sides, or those measured unasked where none is named, with their records' places."""
+    """All sides that exist, or those measured unasked, with their records' places."""
     known = [*_ours(options, model), _full_forward(options, model), *_peers(options, model, folder)]
-    if options.sides is None:
-        known = [side for side in known if side.name not in UNASKED]
+    if options.sides is None and not options.four_forwards:
+        known = [side for side in known if side.name not in FOUR_FORWARDS]
     return [
         RecordedSide(side.name, side.command, _place(options, corpus, model, side.name))
         for side in known
@@ -138,11 +141,12 @@ def _place(
 
 
 def _ran_with(options: argparse.Namespace, side: str) -> Mapping[str, Any]:
+    measured_by = {"benchmarks": sides_digest(ROOT)}
     if side == FULL_FORWARD:
-        return own_facts()
+        return {**own_facts(), **measured_by}
     if is_whole(side):
-        return {**own_facts(), "code": engine_digest(ROOT)}
-    return environment_facts(environment_python(options.peers.resolve()))
+        return {**own_facts(), **measured_by, "code": engine_digest(ROOT)}
+    return {**environment_facts(environment_python(options.peers.resolve())), **measured_by}
 
 
 def _common(options: argparse.Namespace) -> list[object]:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from benchmarks.output import PageTable, PageTarget
-from benchmarks.peers.comparison import Compared, Record, Runs
+from benchmarks.peers.comparison import Compared, Record, Runs, told_failures
 from benchmarks.peers.full_forward_side import NAME as FULL_FORWARD
-from benchmarks.peers.in_common import OURS, is_whole, largest_difference
+from benchmarks.peers.in_common import OURS, batch_size, is_whole, largest_difference
 from benchmarks.peers.inputs import REFERENCE
 from benchmarks.peers.mmlu import PEERS, accuracy
 from benchmarks.peers.ratios import Target, page_targets, ratio_rows
@@ -93,7 +93,7 @@ class WholeRun:
         first, (base, *_) = next(iter(self.measured.records.items()))
         found: Runs = {}
         for side, records in self.measured.records.items():
-            factor = 1.0 if is_whole(side) else self.scale.by_tokens
+            factor = 1.0 if is_whole(side) else self.scale.by_tokens(batch_size(side))
             found[side] = [
                 {
                     **record,
@@ -113,7 +113,7 @@ class WholeRun:
     @property
     def ratios(self) -> list[dict[str, Any]]:
         """A row for each ratio aimed at whose sides were measured."""
-        return ratio_rows(TARGETS, self.compared.records)
+        return ratio_rows(TARGETS, self.compared.records, self.compared.failed)
 
     @property
     def spent(self) -> dict[str, Spent]:
@@ -141,16 +141,30 @@ class WholeRun:
 
     def _scaling(self) -> str:
         scale, first = self.scale, next(iter(self.measured.records))
-        return (
-            f"quantgate answers all {scale.questions} questions of {scale.subjects} subjects "
-            f"({scale.tokens} prompt tokens), every other side those numbered 0, {self.share}, "
-            f"{2 * self.share}, … of each subject: {scale.part_questions} of them "
-            f"({scale.part_tokens} prompt tokens). `all s` is their time times "
-            f"{scale.by_tokens:.4f}, the ratio of tokens; that of questions would be "
-            f"{scale.by_questions:.4f}. Differences in nats from {first}, of the questions in "
-            f"common. With less than {BUSY:.0%} of the threads busy, other jobs may have held the "
-            "cores; at a small model it may be the work between its runs."
+        told = (
+            f"quantgate answers all {len(scale.whole)} questions of {scale.subjects} subjects "
+            f"({sum(scale.whole)} prompt tokens), every other side those numbered 0, {self.share}, "
+            f"{2 * self.share}, … of each subject: {len(scale.part)} of them "
+            f"({sum(scale.part)} prompt tokens). `all s` is their time times {self._factors()}, "
+            "the ratio of the tokens that they compute, padding included; that of questions would "
+            f"be {scale.by_questions:.4f}. Memory isn't scaled: quantgate's is that of all "
+            f"questions. Differences in nats from {first}, of the questions in common. With less "
+            f"than {BUSY:.0%} of the threads busy, other jobs may have held the cores; at a small "
+            "model it may be the work between its runs."
         )
+        return told_failures(told, self.measured.failed)
+
+    def _factors(self) -> str:
+        told = (
+            f"{self.scale.by_tokens(n):.4f}" + (f" in batches of {n}" if n > 1 else "")
+            for n in self._batch_sizes
+        )
+        return " and ".join(told)
+
+    @property
+    def _batch_sizes(self) -> list[int]:
+        """Those of the sides that answer the part."""
+        return sorted({batch_size(side) for side in self.measured.records if not is_whole(side)})
 
     def targets(self) -> list[PageTarget]:
         """Ratios, and for the large model how much of the time and of the machine is used."""
@@ -167,15 +181,17 @@ class WholeRun:
 
     def results(self) -> dict[str, Any]:
         """JSON-ready: all that was measured but the figures of single questions."""
-        factors = {"by_questions": self.scale.by_questions, "by_tokens": self.scale.by_tokens}
         return {
             "max_delta": self.max_delta,
-            "scale": {**asdict(self.scale), **factors},
+            "scale": {
+                "by_questions": self.scale.by_questions,
+                "by_tokens": {str(n): self.scale.by_tokens(n) for n in self._batch_sizes},
+            },
             "ratios": self.ratios,
             "failed": {
                 side: next(each["failed"] for each in records if "failed" in each)
                 for side, records in self.measured.runs.items()
-                if side not in self.measured.records
+                if side in self.measured.failed
             },
             "records": {
                 side: [{k: v for k, v in each.items() if k != "subjects"} for each in records]

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,9 +23,9 @@ from benchmarks.output import machine
 from benchmarks.peers.install import environment_python
 from benchmarks.peers.processes import ROOT
 from benchmarks.peers.recorded import environment_facts
-from benchmarks.performance.steps import RECORDS, Step
+from benchmarks.performance.steps import DATA, RECORDS, Step
 from quantgate import provenance
-from quantgate.storage import write_atomically
+from quantgate.storage import canonical_json, sha256_bytes, sha256_file, write_atomically
 
 _NO_VERSIONS: Final = frozenset({"machine", "cpu"})
 
@@ -41,12 +41,14 @@ class Setting:
         code: digest of all modules that measure.
         machine: its facts and the versions here.
         peers: versions in the peers' environment.
+        data: digests of the places that hold data.
     """
 
     places: Mapping[str, str]
     code: str
     machine: Mapping[str, Any]
     peers: Mapping[str, str]
+    data: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def here(cls, places: Mapping[str, str], peers: Path) -> Setting:
@@ -57,7 +59,16 @@ class Setting:
         """
         facts = environment_facts(environment_python(peers))
         versions = {name: each for name, each in facts.items() if name not in _NO_VERSIONS}
-        return cls(places, measuring_digest(ROOT), machine(), versions)
+        data = {name: _digest(Path(places[name])) for name in DATA if name in places}
+        return cls(places, measuring_digest(ROOT), machine(), versions, data)
+
+
+def _digest(place: Path) -> str:
+    """SHA-256 over a file, or over all files in a folder with their names."""
+    if place.is_file():
+        return sha256_file(place)
+    files = {p.relative_to(place).as_posix(): p for p in place.rglob("*") if p.is_file()}
+    return sha256_bytes(canonical_json({name: sha256_file(path) for name, path in files.items()}))
 
 
 def read(folder: Path, name: str) -> Document | None:
@@ -88,17 +99,20 @@ def why_run(step: Step, setting: Setting, kept: Document | None) -> str:
     ran = kept["step"]
     if ran["exit_code"]:
         return f"failed: exit code {ran['exit_code']}"
-    if (ran["arguments"], ran["places"]) != (list(step.arguments), _places(step, setting)):
-        return "other arguments"
-    if ran["code"] != setting.code:
-        return "the code changed"
-    if ran["peers"] != setting.peers:
-        return "the peers changed"
-    return ", ".join(provenance.drift(kept["machine"], setting.machine))
+    given = list(step.arguments), _named(setting.places, step)
+    changed = {
+        "other arguments": (ran["arguments"], ran["places"]) != given,
+        "the data changed": ran.get("data") != _named(setting.data, step),
+        "the code changed": ran["code"] != setting.code,
+        "the peers changed": ran["peers"] != setting.peers,
+    }
+    drift = ", ".join(provenance.drift(kept["machine"], setting.machine))
+    return next((reason for reason, found in changed.items() if found), drift)
 
 
-def _places(step: Step, setting: Setting) -> dict[str, str]:
-    return {name: place for name, place in setting.places.items() if name in step.arguments}
+def _named(found: Mapping[str, str], step: Step) -> dict[str, str]:
+    """What is told of the places that stand in the step's arguments."""
+    return {name: each for name, each in found.items() if name in step.arguments}
 
 
 def run(step: Step, setting: Setting, folder: Path, *, afresh: bool = False) -> Document:
@@ -130,7 +144,8 @@ def run(step: Step, setting: Setting, folder: Path, *, afresh: bool = False) -> 
         "precision": step.precision,
         "module": step.module,
         "arguments": list(step.arguments),
-        "places": _places(step, setting),
+        "places": _named(setting.places, step),
+        "data": _named(setting.data, step),
         "code": setting.code,
         "peers": dict(setting.peers),
         "seconds": time.perf_counter() - began,

@@ -25,7 +25,8 @@ class Aim:
         peer: the other side, or "".
         ratio: measured.
         wanted: the least that is aimed at.
-        reached: whether it is, as the benchmark says.
+        reached: whether it is, as the benchmark says; never where its step failed.
+        judged: whether its step ended well.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Aim:
     ratio: float
     wanted: float
     reached: bool
+    judged: bool
 
     @property
     def row(self) -> Row:
@@ -52,6 +54,8 @@ class Aim:
 
     @property
     def _verdict(self) -> str:
+        if not self.judged:
+            return "not judged: its step failed"
         if self.reached:
             return "reached"
         known = math.isfinite(self.ratio) and self.wanted > 0
@@ -81,7 +85,8 @@ def aims(document: Mapping[str, Any], title: str) -> list[Aim]:
             peer=str(target.get("peer", "")),
             ratio=float(target["ratio"]),
             wanted=float(target["wanted"]),
-            reached=bool(target["reached"]),
+            reached=bool(target["reached"]) and not step["exit_code"],
+            judged=not step["exit_code"],
         )
         for target in document.get("page", {}).get("targets", ())
     ]
@@ -123,5 +128,5 @@ def _reached(found: Sequence[Aim]) -> str:
 
 def bars(found: Sequence[Aim]) -> list[Bar]:
     """Ratios to peers, without those for which a logarithmic axis has no place."""
-    drawn = [aim for aim in found if aim.peer and aim.wanted > 0]
+    drawn = [aim for aim in found if aim.judged and aim.peer and aim.wanted > 0]
     return [aim.bar for aim in drawn if 0 < aim.ratio < math.inf]

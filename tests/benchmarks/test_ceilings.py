@@ -68,6 +68,39 @@ def test_the_round_of_median_time_is_told(package, monkeypatch):
     assert scored.body_seconds == scored.head_seconds == 0
 
 
+def test_every_round_computes_all_tokens_that_are_told(package, monkeypatch):
+    from onnxruntime import InferenceSession
+
+    from benchmarks import achieved
+
+    fed: list[int] = []
+    run, ask = InferenceSession.run_with_ort_values, achieved.ask
+
+    def counted(session, outputs, feed, *rest):
+        fed[-1] += feed["input_ids"].numpy().size
+        return run(session, outputs, feed, *rest)
+
+    def begun(*facts):
+        fed.append(0)
+        return ask(*facts)
+
+    monkeypatch.setattr(InferenceSession, "run_with_ort_values", counted)
+    monkeypatch.setattr(achieved, "warm_up", lambda session: None)
+    monkeypatch.setattr(achieved, "forget", _uncounted(fed, achieved.forget))
+    monkeypatch.setattr(achieved, "ask", begun)
+    scored = measure_scoring(package, questions(7, VOCABULARY), 1, 2)
+    assert fed == [scored.tokens] * 3
+
+
+def _uncounted(fed, function):
+    def called(session):
+        fed.append(0)
+        function(session)
+        fed.pop()
+
+    return called
+
+
 @pytest.mark.parametrize("head", ["matmul", "tied", "nbits"])
 def test_bytes_of_weights_that_a_token_reads(tmp_path, head):
     package = open_package(write_package(tmp_path, Tiny(head=head)))

@@ -2,11 +2,18 @@
 
 import pytest
 
-from benchmarks.code import SHOWING, engine_digest, measuring_digest
+from benchmarks.code import (
+    COMPARING,
+    SHOWING,
+    engine_digest,
+    measuring_digest,
+    sides_digest,
+)
 from benchmarks.peers.processes import ROOT
 
 ENGINE = ("quantgate/plan.py", "quantgate/backends/ort.py", "quantgate/new/part.py")
-BENCHMARKS = ("benchmarks/generation.py", "benchmarks/peers/report.py")
+SIDES = ("benchmarks/generation.py", "benchmarks/peers/report.py")
+BENCHMARKS = (*SIDES, "benchmarks/peers/ratios.py")
 SHOWN = ("quantgate/report/charts/labels.py", "benchmarks/performance/page.py", "docs/conf.py")
 
 
@@ -19,7 +26,12 @@ def checkout(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("digest", "known"), [(engine_digest, ENGINE), (measuring_digest, (*ENGINE, *BENCHMARKS))]
+    ("digest", "known"),
+    [
+        (engine_digest, ENGINE),
+        (sides_digest, SIDES),
+        (measuring_digest, (*ENGINE, *BENCHMARKS)),
+    ],
 )
 @pytest.mark.parametrize("name", [*ENGINE, *BENCHMARKS, *SHOWN])
 def test_a_digest_knows_the_code_that_measures(checkout, digest, known, name):
@@ -28,5 +40,6 @@ def test_a_digest_knows_the_code_that_measures(checkout, digest, known, name):
     assert (digest(checkout) != before) == (name in known)
 
 
-def test_folders_left_out_by_name_are_there():
+def test_what_is_left_out_by_name_is_there():
     assert all((ROOT / name / "__init__.py").exists() for name in SHOWING)
+    assert all((ROOT / name).is_file() for name in COMPARING)

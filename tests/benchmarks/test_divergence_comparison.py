@@ -124,10 +124,15 @@ def test_a_side_that_failed_is_named_and_left_out(measure, capsys):
     broken = Planted("two-model-ort", (), {"failed": "exit code 1: no such graph"})
     code, found = measure(*SIDES[:1], broken, *SIDES[2:])
     costs, _ = found["page"]["tables"]
-    assert code == 0
+    assert code == 1
     assert "two-model-ort" not in {row["side"] for row in costs["rows"]}
     assert costs["note"].endswith("Failed: two-model-ort.")
-    assert "no such graph" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no such graph" in said
+    assert "FAILED: int4: two-model-ort failed" in said
+    # The script on PyTorch may be slower than the one that failed.
+    peers = [target["peer"] for target in found["page"]["targets"]]
+    assert peers == ["two-model-ort-kept"]
 
 
 def test_the_reference_is_no_candidate(measure, capsys):

@@ -12,6 +12,7 @@ from benchmarks import growth, growth_side
 from benchmarks.growth import GROWTHS, Point, largest_difference, rows_by_growth
 from benchmarks.growth_page import page_content
 from benchmarks.growth_side import FULL, OURS, SIDES, WORK
+from benchmarks.peers.processes import Side
 from benchmarks.peers.record import read_record
 from benchmarks.random_models import SHAPES
 from quantgate.packages.package import open_package
@@ -155,3 +156,22 @@ def test_command_runs_its_sides_and_fails_where_they_differ(folder, tmp_path, mo
     monkeypatch.setattr(growth, "MAX_DELTA", 0.0)
     assert growth.main() == 1
     assert "FAILED" in capsys.readouterr().err
+
+
+def test_a_point_without_one_of_its_sides_fails_the_command(folder, monkeypatch, capsys):
+    points = [point("windows", 2, 2), point("windows", 4, 4)]
+    runs = {each.name(side): [record(1, 1)] for each in points for side in (OURS, FULL)}
+    runs[points[1].name(FULL)] = [{"failed": "no memory"}]
+    monkeypatch.setattr(growth, "_points", lambda options: points)
+    monkeypatch.setattr(Point, "side", lambda self, name, _: Side(self.name(name), ()))
+    monkeypatch.setattr(growth, "in_turn", lambda *_: runs)
+    monkeypatch.setattr(sys, "argv", ["growth"])
+    assert growth.main() == 1
+    assert f"FAILED: {points[1].name(FULL)} failed" in capsys.readouterr().err
+
+
+def test_tables_name_the_model():
+    found = {each.name: each.on for each in growth._measured_on(["3m", "30m", "135m"])}
+    assert found["questions"] == found["windows"] == "the model of 30m"
+    assert found["vocabulary"] == "the body of the model of 3m, 2 windows"
+    assert found["model"] == "3m, 30m, 135m, 2 windows"

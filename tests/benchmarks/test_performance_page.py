@@ -101,6 +101,14 @@ def test_targets_of_smaller_models_stand_with_their_figures():
     assert tables(section)[0][1][-1] == "missed: 90% of it"
 
 
+def test_a_failed_step_reaches_no_target():
+    failed = document(content=page(targets=[TARGET]), exit_code=1, said="FAILED: they differ")
+    rendered = shown(failed)
+    assert "**0 of 1 targets are reached. 1 step failed.**" in rendered.text
+    assert tables(rendered.text)[0][1][-1] == "not judged: its step failed"
+    assert rendered.charts == {}
+
+
 def test_a_target_without_a_figure_is_missed_and_not_drawn():
     nothing = PageTarget("nothing", math.nan, 2.0, "quantgate-ort", "p")
     rendered = shown(document(content=page(targets=[nothing])))

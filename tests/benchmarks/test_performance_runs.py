@@ -16,9 +16,11 @@ from benchmarks.performance.runs import Setting, read, read_all, run, why_run
 from benchmarks.performance.steps import (
     CACHE,
     KINDS,
+    MMLU,
     PEERS,
     RECORDS,
     SIZES,
+    TEXT,
     Kind,
     Step,
     plan,
@@ -116,6 +118,7 @@ def newer(setting):
 CHANGES = {
     "the code changed": lambda setting: replace(setting, code="other"),
     "the peers changed": lambda setting: replace(setting, peers={"lm-eval": "0.4.14"}),
+    "the data changed": lambda setting: replace(setting, data={MARKS: "other"}),
     "other arguments": lambda setting: replace(setting, places={MARKS: "elsewhere"}),
     "-> 0.0.1": newer,
 }
@@ -132,6 +135,26 @@ def test_a_step_runs_again_with_other_arguments(step, setting, folder):
     kept = run(step, setting, folder)
     other = replace(step, arguments=(*step.arguments, "--threads", "1"))
     assert why_run(other, setting, kept) == "other arguments"
+
+
+def test_data_are_known_by_what_is_in_them(tmp_path, monkeypatch):
+    folder, text = tmp_path / "mmlu", tmp_path / "text.txt"
+    (folder / "test").mkdir(parents=True)
+    (folder / "test" / "anatomy_test.csv").write_text("a", "utf-8")
+    text.write_text("b", "utf-8")
+    monkeypatch.setattr(runs, "environment_facts", lambda python: {})
+    places = {MMLU: str(folder), TEXT: str(text), PEERS: str(tmp_path)}
+
+    def digests():
+        return Setting.here(places, tmp_path).data
+
+    before = digests()
+    assert before.keys() == {MMLU, TEXT}
+    assert digests() == before
+    (folder / "test" / "anatomy_test.csv").write_text("c", "utf-8")
+    assert digests() == {**before, MMLU: digests()[MMLU]} != before
+    text.write_text("d", "utf-8")
+    assert digests()[TEXT] != before[TEXT]
 
 
 def test_a_commit_alone_changes_no_figure(step, setting, folder):

@@ -69,11 +69,18 @@ def test_without_a_share_all_questions_are_asked(questions, tmp_path):
 def test_times_are_scaled_by_tokens():
     # Every second: 100 + 300 of 600, and 50 of 60.
     scale = Scale.of([[100, 200, 300], [50, 10]], 2)
-    assert scale == Scale(subjects=2, questions=5, tokens=660, part_questions=3, part_tokens=450)
+    assert scale == Scale(subjects=2, whole=(300, 200, 100, 50, 10), part=(300, 100, 50))
     assert scale.by_questions == pytest.approx(5 / 3)
-    assert scale.by_tokens == pytest.approx(660 / 450)
+    assert scale.by_tokens() == pytest.approx(660 / 450)
+
+
+def test_a_batch_computes_its_longest_prompt_for_all():
+    scale = Scale.of([[100, 200, 300], [50, 10]], 2)
+    # Sorted and cut in twos: (300, 200), (100, 50), (10); of the part (300, 100), (50).
+    assert scale.by_tokens(2) == pytest.approx((2 * 300 + 2 * 100 + 10) / (2 * 300 + 50))
+    assert scale.by_tokens(8) == pytest.approx(5 * 300 / (3 * 300))
 
 
 def test_a_share_of_one_scales_nothing():
     scale = Scale.of([[7, 8, 9]], 1)
-    assert (scale.by_questions, scale.by_tokens) == (1.0, 1.0)
+    assert (scale.by_questions, scale.by_tokens(), scale.by_tokens(8)) == (1.0, 1.0, 1.0)

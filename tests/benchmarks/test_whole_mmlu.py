@@ -10,6 +10,7 @@ from benchmarks.peers import comparison, whole_mmlu
 from benchmarks.peers.inputs import Model
 from benchmarks.peers.install import environment_python
 from benchmarks.peers.processes import Side
+from benchmarks.peers.recorded import RecordedSide
 from tests.tiny_corpora import SUBJECTS
 from tests.whole_records import SHARE, ours, record
 
@@ -81,13 +82,41 @@ def test_a_run_prints_and_writes_times_and_ratios(command, records, capsys):
     assert against["reached"]
     assert f"{ratio:.4g}" in printed
     assert written["options"]["subjects"] == sorted(SUBJECTS)
-    assert written["results"]["fp32"]["scale"]["tokens"] == 660
+    assert written["results"]["fp32"]["scale"]["by_tokens"] == {"1": pytest.approx(660 / 450)}
 
 
 def test_four_forwards_a_question_run_only_where_they_are_asked_for(command, records):
     _, written = command("--sides", "quantgate-ort", "lm-eval-ortgenai b1", **records)
     times, _ = written["page"]["tables"]
     assert [row["side"] for row in times["rows"]] == ["quantgate-ort", "lm-eval-ortgenai b1"]
+
+
+def test_a_flag_asks_for_all_of_them(command, records):
+    _, written = command("--four-forwards", **records)
+    times, _ = written["page"]["tables"]
+    assert len(times["rows"]) == len(records)
+
+
+def test_a_side_that_failed_fails_the_command(command, records, capsys, monkeypatch):
+    run = RecordedSide.run
+
+    def crashes(side, folder):
+        return {"failed": "no memory"} if side.name == "olive-ort b1" else run(side, folder)
+
+    monkeypatch.setattr(RecordedSide, "run", crashes)
+    status, written = command(**records)
+    assert status == 1
+    assert "FAILED: fp32: olive-ort b1 failed" in capsys.readouterr().err
+    assert not any("olive" in target["what"] for target in written["page"]["targets"])
+
+
+def test_records_are_kept_for_the_code_that_measured_them(command, records, tmp_path, monkeypatch):
+    keep = tmp_path / "keep"
+    command("--keep", keep, **records)
+    monkeypatch.setattr(whole_mmlu, "sides_digest", lambda root: "changed")
+    command("--keep", keep, **records)
+    marks = {path.stem: path.read_text("utf-8") for path in tmp_path.glob("*.marks")}
+    assert marks == {"quantgate-ort": "xx", "olive-ort b1": "xx", "full-forward-ort": "xx"}
 
 
 def test_an_unknown_side_is_refused(command, records):

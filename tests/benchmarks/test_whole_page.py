@@ -33,14 +33,15 @@ def test_only_the_peers_times_are_scaled(run):
     assert times["quantgate-ort"] == 10.0
     assert times["full-forward-ort"] == pytest.approx(60.0 * FACTOR)
     assert times["olive-ort b1"] == pytest.approx(45.0 * FACTOR)
+    assert times["olive-ort b8"] == pytest.approx(50.0 * 5 * 300 / (3 * 300))
 
 
 def test_both_factors_are_told(run):
     table, _ = run.tables()
-    assert f"times {FACTOR:.4f}" in table.note
-    assert f"{5 / 3:.4f}" in table.note
+    assert f"times {FACTOR:.4f} and {5 / 3:.4f} in batches of 8, the ratio" in table.note
+    assert f"that of questions would be {5 / 3:.4f}" in table.note
     assert "all 5 questions of 2 subjects (660 prompt tokens)" in table.note
-    assert run.results()["scale"]["by_tokens"] == pytest.approx(FACTOR)
+    assert run.results()["scale"]["by_tokens"] == pytest.approx({"1": FACTOR, "8": 5 / 3})
 
 
 def test_each_side_is_held_against_the_fastest(run):
@@ -151,6 +152,17 @@ def test_results_keep_failures_and_no_single_questions():
     )
     found = run.results()
     assert found["failed"] == {"olive-ort b1": "exit code 1: no memory"}
+    assert run.tables()[0].note.endswith(" Failed: olive-ort b1.")
     (kept,) = found["records"]["quantgate-ort"]
     assert "subjects" not in kept
     assert kept["all_seconds"] == 10.0
+
+
+def test_a_target_one_of_whose_peers_failed_is_not_judged():
+    run = whole(
+        quantgate_ort=ours(10.0, body=8.0),
+        full_forward_ort=record(60.0),
+        lm_eval_ort__b1=record(400.0),
+        olive_ort__b1={"failed": "exit code 1: no memory"},
+    )
+    assert [row["best of"] for row in run.ratios] == ["full-forward-ort"]
