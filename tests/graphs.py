@@ -8,6 +8,10 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
+OF_ONNX_RUNTIME = frozenset(
+    {"GatherBlockQuantized", "MatMulBnb4", "MatMulFpQ4", "MatMulNBits", "QAttention", "QMoE"}
+)
+
 
 def tensor(name: str, kind: int, *dims: int) -> TensorProto:
     """A tensor of which only the outside is there."""
@@ -16,7 +20,7 @@ def tensor(name: str, kind: int, *dims: int) -> TensorProto:
 
 def node(kind: str, inputs: Sequence[str], output: str, **facts: Any) -> onnx.NodeProto:
     """A node named like its output, unless it is told another name."""
-    domain = "com.microsoft" if kind in {"MatMulNBits", "QMoE", "GatherBlockQuantized"} else ""
+    domain = "com.microsoft" if kind in OF_ONNX_RUNTIME else ""
     return helper.make_node(
         kind, inputs, [output], name=facts.pop("name", output), domain=domain, **facts
     )

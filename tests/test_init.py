@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 
+import onnx
 import pytest
 import yaml
 
@@ -14,6 +15,7 @@ from quantgate.corpora import Corpora
 from quantgate.manifest.manifest import load_manifest
 from tests.github.repository import Repository
 from tests.github.test_changed import touched
+from tests.quantizing import bnb4
 from tests.tiny_models import Tiny, write_package
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -72,6 +74,30 @@ def test_a_name_that_lies_about_the_precision_is_not_believed(folder, built, cap
     (model,) = load_manifest(folder / "quantgate.toml").models
     assert (model.reference.path, model.reference.precision) == ("a-int4", "fp16")
     assert (model.variants[0].path, model.variants[0].precision) == ("a-fp32", "int4")
+
+
+@pytest.mark.parametrize("vocabulary", [268, 4000])
+def test_packed_floats_are_a_variant_of_four_bits(folder, vocabulary, capsys):
+    """Also where most weights are those of a head that was left as it is."""
+    source = write_package(folder / "tiny-fp32", Tiny(vocabulary=vocabulary))
+    bnb4(source, folder / "tiny-a", left=["logits"])
+    assert main(["init", "--no-baseline", ACTION]) == 0
+    (model,) = load_manifest(folder / "quantgate.toml").models
+    assert model.reference.path == "tiny-fp32"
+    assert [(v.path, v.precision) for v in model.variants] == [("tiny-a", "nf4")]
+
+
+def test_a_package_that_is_not_understood_is_no_reference(folder, capsys):
+    source = write_package(folder / "tiny-b", Tiny())
+    strange = bnb4(source, folder / "tiny-a", left=["logits"])
+    model = onnx.load(strange / "model.onnx", load_external_data=False)
+    for node in model.graph.node:
+        node.op_type = node.op_type.replace("MatMulBnb4", "MatMulFpQ4")
+    (strange / "model.onnx").write_bytes(model.SerializeToString())
+    assert main(["init", "--no-baseline", ACTION]) == 0
+    (model,) = load_manifest(folder / "quantgate.toml").models
+    assert model.reference.path == "tiny-b"
+    assert [(v.path, v.precision) for v in model.variants] == [("tiny-a", "auto")]
 
 
 def test_the_reference_may_be_named(project):

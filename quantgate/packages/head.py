@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from quantgate.errors import InvalidMeasurement
 from quantgate.packages.attention import int_attribute
+from quantgate.packages.layers import PACKED
 
 if TYPE_CHECKING:
     import onnx
 
-PROJECTIONS = frozenset({"MatMul", "MatMulNBits", "Gemm"})
+PROJECTIONS = frozenset({"MatMul", "Gemm"}) | PACKED
 # What may stand between the projection and the logits. Add's second operand (a bias vector) and
 # the constants of soft-capping travel with the head because they are reachable from the logits.
 ELEMENTWISE = frozenset({"Cast", "Mul", "Div", "Tanh", "Add"})
@@ -152,22 +153,26 @@ def _projection_facts(
 ) -> tuple[int, int]:
     """Width H of the projection's input and its element type, read from its own weights."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
-    if projection.op_type == "MatMulNBits":
+    if projection.op_type in PACKED:  # scales have the rows' type
         return int_attribute(projection, "K"), int(tensors[projection.input[2]].data_type)
     axis = 1 if projection.op_type == "Gemm" and int_attribute(projection, "transB") else 0
     name = projection.input[1]
     made = producers.get(name)
     if made is not None and made.op_type == "Transpose":
         name, axis = made.input[0], 1 - axis
-    if name not in tensors:
+        made = producers.get(name)
+    typed = name
+    if made is not None and made.op_type == "DequantizeLinear" and len(made.input) > 1:
+        name, typed = made.input[:2]  # rows are of the type of its scales
+    if name not in tensors or typed not in tensors:
         raise _head_not_found(projection.output[0], f"{projection.name} without stored weights")
-    return int(tensors[name].dims[axis]), int(tensors[name].data_type)
+    return int(tensors[name].dims[axis]), int(tensors[typed].data_type)
 
 
 def _head_not_found(logits: str, found: str) -> InvalidMeasurement:
     return InvalidMeasurement(
         "head-not-found",
-        need=f"{logits!r} computed by a MatMul, MatMulNBits or Gemm through "
+        need=f"{logits!r} computed by one of {', '.join(sorted(PROJECTIONS))} through "
         f"{', '.join(sorted(ELEMENTWISE))} and selections of rows only",
         found=found,
         fix="export the language-model head as one projection",

@@ -17,6 +17,7 @@ WEIGHTS: Final[Mapping[str, int]] = {
     "MatMul": 1,
     "Gemm": 1,
     "MatMulNBits": 1,
+    "MatMulBnb4": 1,
     "MatMulInteger": 1,
     "MatMulIntegerToFloat": 1,
     "DynamicQuantizeMatMul": 1,
@@ -26,6 +27,8 @@ WEIGHTS: Final[Mapping[str, int]] = {
     "MoE": 2,
     "QMoE": 2,
 }
+# Of these, K and N say how many weights there are: they are packed and padded to whole blocks.
+PACKED: Final = frozenset({"MatMulNBits", "MatMulBnb4"})
 LOOKUPS: Final = frozenset({"Gather", "GatherBlockQuantized"})
 # What may stand between stored weights and the node that reads them.
 BETWEEN: Final = frozenset({"Cast", "DequantizeLinear", "Identity", "Reshape", "Transpose"})
@@ -47,6 +50,8 @@ KINDS: Final[Mapping[int, str]] = {
     1: "fp32", 2: "int8", 3: "int8", 10: "fp16", 11: "fp64", 16: "bf16", 17: "fp8", 18: "fp8",
     19: "fp8", 20: "fp8", 21: "int4", 22: "int4", 23: "fp4", 25: "int2", 26: "int2",
 }  # fmt: skip
+FLOATS: Final = frozenset({"fp16", "fp32", "fp64", "bf16"})  # what products are computed in
+BNB4_KINDS: Final[Mapping[int, str]] = {0: "fp4", 1: "nf4"}  # by MatMulBnb4's `quant_type`
 _FP4: Final = b"fp4"  # QMoE's `quant_type` ends with it, whatever its bits say
 _MOST_STEPS: Final = 8
 
@@ -56,7 +61,7 @@ class Precision:
     """How the weights of one matrix are stored.
 
     Attributes:
-        kind: `int4`, `int8`, `fp16`, ...
+        kind: `int4`, `nf4`, `int8`, `fp16`, ...
         block: how many weights share a scale; 0 where a column does, or the whole matrix, or none.
         asymmetric: whether zero points are stored.
         accuracy_level: of MatMulNBits; 4 rounds activations to int8, 0 leaves it to the runtime.
@@ -138,10 +143,10 @@ class _Store:
         if tensor is None:
             return None
         size = math.prod(tensor.dims)
-        if size <= max(tensor.dims, default=0):  # a vector, such as the angles of positions
-            return None
-        if node.op_type == "MatMulNBits":  # packed, and padded to whole blocks
+        if node.op_type in PACKED:
             size = int_attribute(node, "K") * int_attribute(node, "N")
+        elif size <= max(tensor.dims, default=0):  # a vector, such as the angles of positions
+            return None
         return Projection(node, name, _precision(node, tensor, dequantizer), size)
 
     def _trace(self, name: str) -> tuple[str, onnx.NodeProto | None]:
@@ -178,6 +183,9 @@ def _kind(node: onnx.NodeProto, tensor: onnx.TensorProto) -> str:
     packed = any(each.name == "quant_type" and each.s.endswith(_FP4) for each in node.attribute)
     if packed or node.op_type == "MatMulBlockQuantizedFp4Weight":
         return "fp4"
+    if node.op_type == "MatMulBnb4":
+        number = int_attribute(node, "quant_type")
+        return BNB4_KINDS.get(number, f"bnb4 type {number}")
     if node.op_type in BITS:
         return f"int{int_attribute(node, BITS[node.op_type], DEFAULT_BITS)}"
     return KINDS.get(tensor.data_type, f"type {tensor.data_type}")

@@ -5,11 +5,13 @@ different ways, that can't be done without rounding some of them again, so such 
 
 In a measurement's `detail` a map is a list of runs, `{"layers": [0, 29], "cells": {"qkv": "int4 b32
 acc4", ...}, "mixed": true}`, without `layers` outside of all layers and without `mixed` where Q, K
-and V are alike.
+and V are alike. Outside stands, too, which nodes read weights in ways that aren't understood.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from quantgate.packages.accuracy_level import with_accuracy_level
 from quantgate.packages.layers import Precision, embedding, projections
 from quantgate.packages.places import EMBEDDING, HEAD, QKV, ROLES, places
+from quantgate.packages.unread import Unread, unread
 
 if TYPE_CHECKING:
     import onnx
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 KEY: Final = "precision"  # of the map in a measurement's `detail`
 OUTSIDE: Final = "outside"
+UNREAD: Final = "not understood"
 LEGEND: Final = (
     "b32: 32 weights share a scale; asym: zero points are stored; acc4: multiplied at accuracy "
     "level 4, which rounds activations to 8 bits"
@@ -35,7 +39,10 @@ WHY: Final = (
     "model builders fuse them into one MatMul, so one of them is silently at another precision or "
     "the fusion is lost"
 )
-_LISTED: Final = 8  # runs of layers, or ways in which they differ, named in one line
+_LISTED: Final = 8  # runs of layers, ways in which they differ, or operators, in one line
+# An operator's name may be a stranger's.
+_HARMFUL: Final = re.compile(r"\W", re.ASCII)
+_LONGEST: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +78,22 @@ class PrecisionMap:
     def columns(self) -> tuple[str, ...]:
         """Every projection there is, in the order of a layer; head and embedding are last."""
         known = {name for run in self.runs for name in run.cells}
-        last = (HEAD, EMBEDDING)
+        last = (HEAD, EMBEDDING, UNREAD)
         others = sorted(known.difference(ROLES, last))
         return tuple(name for name in (*ROLES, *others, *last) if name in known)
 
     @property
     def warning(self) -> str:
-        """Where Q, K and V differ, how, and why that matters, in one line; "" where they don't."""
+        """Where Q, K and V differ, and whose weights aren't understood, in one line; "" if none."""
+        return "; ".join(filter(None, [self._differences, self._left_out]))
+
+    @property
+    def _left_out(self) -> str:
+        told = next((run.cells[UNREAD] for run in self.runs if UNREAD in run.cells), "")
+        return f"the weights of {told} aren't understood: they are left out here" if told else ""
+
+    @property
+    def _differences(self) -> str:
         mixed = [run for run in self.runs if run.mixed]
         if not mixed:
             return ""
@@ -133,7 +149,8 @@ def precision_map(graph: onnx.GraphProto, *, logits: str, input_ids: str) -> Pre
         kinds.setdefault(place.role, {})[projection.precision] = None
     if table := embedding(graph, input_ids):
         outside[EMBEDDING] = {table.precision: None}
-    last = [LayerRun(_cells(outside))] if outside else []
+    cells = _cells(outside) | _unread_cell(unread(graph))
+    last = [LayerRun(cells)] if cells else []
     return PrecisionMap((*_runs(layers), *last))
 
 
@@ -158,6 +175,16 @@ def _goes_on(before: LayerRun, run: LayerRun) -> bool:
 
 def _cells(kinds: _Kinds) -> dict[str, str]:
     return {role: " / ".join(map(str, each)) for role, each in kinds.items()}
+
+
+def _unread_cell(nodes: Iterable[Unread]) -> dict[str, str]:
+    """`{"not understood": "14 nodes (12 QGemm, 2 Conv)"}`, and nothing where all is understood."""
+    kinds = Counter(_HARMFUL.sub("?", each.op_type)[:_LONGEST] for each in nodes)
+    if not kinds:
+        return {}
+    count = kinds.total()
+    told = _some(f"{number:,} {kind}" for kind, number in kinds.most_common())
+    return {UNREAD: f"{count:,} {'node' if count == 1 else 'nodes'} ({told})"}
 
 
 def _is_mixed(kinds: _Kinds) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +12,14 @@ from quantgate.cost_model import CostModel
 from quantgate.errors import UsageFault
 from quantgate.packages.attention import attention_nodes, int_attribute
 from quantgate.packages.io_names import cache_names
+from quantgate.packages.layers import projections
 from quantgate.packages.package import OnnxPackage
 
 if TYPE_CHECKING:
     import onnx
 
 PLAIN_LAYOUT = "[batch, kv heads, past, head size]"
+EXPERTS = frozenset({"MoE", "QMoE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def read_shape(package: OnnxPackage, body: onnx.ModelProto) -> ModelShape:
         _cache(inputs[past], present, config.head_size, combined=combined)
         for past, present in pairs
     )
-    linear = sum(_multiply_adds(node, body.graph) for node in body.graph.node)
+    linear = _multiply_adds(body.graph)
     pair = sum(_attention_width(node, caches) for node in attention_nodes(package.graph.graph))
     kept = sum(cache.token_elements for cache in caches)
     return ModelShape(caches, CostModel(linear=linear, pair=pair, cache=kept))
@@ -98,15 +99,9 @@ def _cache(
     return CacheInput(value.name, present, plain[1], width, dtype, combined)
 
 
-def _multiply_adds(node: onnx.NodeProto, graph: onnx.GraphProto) -> int:
-    """Multiply-adds of a projection for one token; 0 for other nodes."""
-    if node.op_type == "MatMulNBits":
-        return int_attribute(node, "K") * int_attribute(node, "N")
-    if node.op_type in {"MatMul", "Gemm"}:
-        for tensor in graph.initializer:
-            if tensor.name == node.input[1]:
-                return math.prod(tensor.dims)
-    return 0
+def _multiply_adds(graph: onnx.GraphProto) -> int:
+    """Multiply-adds of all projections for one token; which experts a token takes isn't known."""
+    return sum(each.size for each in projections(graph) if each.node.op_type not in EXPERTS)
 
 
 def _attention_width(node: onnx.NodeProto, caches: tuple[CacheInput, ...]) -> int:

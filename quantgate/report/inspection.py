@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantgate.packages.attention import attention_kinds
+from quantgate.errors import InvalidMeasurement
+from quantgate.packages.attention import Attention, attention_kinds
 from quantgate.packages.genai_config import CONFIG_NAME
-from quantgate.packages.graph import split
+from quantgate.packages.graph import SplitGraph, split
 from quantgate.packages.io_names import require_io_names
 from quantgate.packages.package import OnnxPackage, open_package
 from quantgate.packages.precision_map import LEGEND, PrecisionMap, package_map
@@ -35,27 +36,21 @@ def print_inspection(folder: Path, console: Console) -> None:
 
 
 def facts(package: OnnxPackage) -> list[tuple[str, str]]:
-    """Label and text of each fact."""
+    """Label and text of each fact.
+
+    A graph that can't be split has no body and no plan; all else is told of it as of any other.
+    """
     config = package.config
     require_io_names(config.names, config.layers, package.graph.graph, package.folder / CONFIG_NAME)
-    graph = split(
-        package.graph,
-        logits=config.logits,
-        position_ids=config.position_ids,
-        input_ids=config.names.input_ids,
-    )
-    shape = read_shape(package, graph.body)
+    parts = _parts(package)
+    if isinstance(parts, SplitGraph):
+        counted, label, planner = parts.body, "body", _packing(parts.attention)
+    else:
+        counted, label = package.graph, "body and head"
+        planner = f"none; the backend ort refuses this package: {parts}"
+    shape = read_shape(package, counted)
     cache = shape.caches[0] if shape.caches else None
     kinds = ", ".join(sorted(attention_kinds(package.graph.graph))) or "plain operators"
-    packing = (
-        "token trees behind a kept prefix"
-        if graph.attention.packs
-        else (
-            "one suffix a row behind a kept prefix"
-            if graph.attention.keeps_prefix
-            else "right-padded batches"
-        )
-    )
     heads = (
         f"{cache.kv_heads} KV heads of {cache.head_size}, {cache.dtype}" if cache else "no cache"
     )
@@ -65,12 +60,34 @@ def facts(package: OnnxPackage) -> list[tuple[str, str]]:
         ("attention", f"{kinds}; {heads}"),
         ("context", f"{config.context_length:,} tokens"),
         ("vocabulary", f"{config.vocab_size:,}"),
-        ("body", f"{shape.cost.linear:,} multiply-adds a token in projections"),
-        ("planner", packing),
+        (label, f"{shape.cost.linear:,} multiply-adds a token in projections"),
+        ("planner", planner),
         ("files", ", ".join(_file_size(path) for path in package.files)),
         ("digest", package.digest),
         ("tokenizer", package.tokenizer_digest),
     ]
+
+
+def _parts(package: OnnxPackage) -> SplitGraph | InvalidMeasurement:
+    """Body and head, or why they can't be told apart."""
+    config = package.config
+    try:
+        return split(
+            package.graph,
+            logits=config.logits,
+            position_ids=config.position_ids,
+            input_ids=config.names.input_ids,
+        )
+    except InvalidMeasurement as fault:
+        return fault
+
+
+def _packing(attention: Attention) -> str:
+    if attention.packs:
+        return "token trees behind a kept prefix"
+    if attention.keeps_prefix:
+        return "one suffix a row behind a kept prefix"
+    return "right-padded batches"
 
 
 def _file_size(path: Path) -> str:

@@ -14,6 +14,8 @@ from quantgate.errors import GateError, UsageFault
 from quantgate.packages.genai_config import CONFIG_NAME
 from quantgate.packages.layers import projections
 from quantgate.packages.package import OnnxPackage, open_package
+from quantgate.packages.places import HEAD, places
+from quantgate.packages.unread import unread
 
 DEEPEST = 4
 # A reference is the package that was rounded least.
@@ -27,7 +29,8 @@ class Found:
 
     Attributes:
         folder: absolute.
-        precision: of most weights in projections: `fp32`, `int4`, ...; `auto` where unknown.
+        precision: of most weights in projections: `fp32`, `int4`, `nf4`, ...; `auto` where
+            unknown.
         context: longest sequence in tokens.
         family: what packages of one model share.
     """
@@ -126,12 +129,18 @@ def _look(folder: Path) -> Found:
 
 
 def _precision(package: OnnxPackage) -> str:
-    """The precision that most weights have; a head is often left in a wider one."""
-    weights: Counter[str] = Counter()
-    for projection in projections(package.graph.graph):
-        weights[projection.precision.kind] += projection.size
-    most = weights.most_common(1)
-    return _slug(most[0][0]) if most else UNKNOWN
+    """The precision that most weights have; a head doesn't count: it is often left in a wider one.
+
+    `UNKNOWN` where most are read in ways that aren't understood.
+    """
+    graph = package.graph.graph
+    weights = Counter({UNKNOWN: sum(each.size for each in unread(graph))})
+    found = projections(graph)
+    for projection, place in zip(found, places(graph, found, package.config.logits), strict=True):
+        if place.role != HEAD:
+            weights[projection.precision.kind] += projection.size
+    (most, _), *_ = weights.most_common(1)
+    return _slug(most)
 
 
 def _model(members: list[Found], wanted: Path | None) -> Model:

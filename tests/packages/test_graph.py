@@ -11,6 +11,7 @@ from quantgate.packages.graph import HIDDEN_ROWS, ROWS, prune, split
 from quantgate.packages.package import open_package
 from quantgate.plan import make_plan
 from quantgate.requests import NO_TARGET, LoglikelihoodRolling
+from tests.quantizing import FP4, NF4, bnb4, dequantized
 from tests.running import backend_of, score_all
 from tests.straightforward import PlainModel
 from tests.tiny_models import HIDDEN, Tiny, write_package
@@ -72,15 +73,45 @@ def test_some_rows_equal_the_whole_graph(packages, head):
         np.testing.assert_allclose(row, everything[position], atol=2e-5)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8", "int4", "fp16"])
-def test_builders_packages_split_exactly(built, precision):
+def assert_split_exactly(folder):
     ids = random_ids(40)
-    everything = PlainModel(built[precision]).logits(ids)
-    backend = backend_of(built[precision], packing=False)
+    everything = PlainModel(folder).logits(ids)
+    backend = backend_of(folder, packing=False)
     plan = make_plan([rolling(ids, range(len(ids)))], backend.limits)
     rows, _ = score_all(backend, plan)
     found = np.stack([rows[0, p] for p in range(len(ids))])
     assert np.array_equal(found, everything.astype(np.float32))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4", "fp16"])
+def test_builders_packages_split_exactly(built, precision):
+    assert_split_exactly(built[precision])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_dequantized_head_moves_whole_and_exactly(tiny_folder, tmp_path, turned):
+    folder = dequantized(tiny_folder, tmp_path / "qdq", turned=turned)
+    parts = cut(folder)
+    way = ["DequantizeLinear", "Transpose", "MatMul"] if turned else ["DequantizeLinear", "MatMul"]
+    assert [node.op_type for node in parts.head.graph.node] == way
+    assert not any("logits" in tensor.name for tensor in parts.body.graph.initializer)
+    assert_split_exactly(folder)
+
+
+@pytest.mark.parametrize("quant_type", [FP4, NF4])
+def test_a_head_of_packed_floats_splits_exactly(tiny_folder, tmp_path, quant_type):
+    folder = bnb4(tiny_folder, tmp_path / "bnb4", quant_type=quant_type)
+    assert [node.op_type for node in cut(folder).head.graph.node] == ["MatMulBnb4"]
+    assert_split_exactly(folder)
+
+
+def test_a_head_whose_scales_are_computed_is_not_found(tiny_folder, tmp_path):
+    model = read(dequantized(tiny_folder, tmp_path / "qdq", turned=False))
+    node = next(n for n in model.graph.node if n.output[0] == "logits.w.float")
+    node.input[1] = "computed"
+    with pytest.raises(InvalidMeasurement, match="stored weights") as caught:
+        split(model, logits="logits", position_ids="")
+    assert caught.value.code == "head-not-found"
 
 
 def test_soft_capping_stays_with_the_head(packages):

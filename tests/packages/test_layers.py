@@ -1,9 +1,10 @@
 """How weights are stored, read from nodes and tensors that are made by hand."""
 
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from quantgate.packages.layers import Precision, embedding, projections
+from quantgate.packages.unread import Unread, unread
 from tests.graphs import graph, nbits, node, tensor
 
 
@@ -57,6 +58,17 @@ def test_an_empty_input_is_no_zero_point():
     made, tensors = nbits("n", "x", "y")
     made.input.extend(["", "", "bias"])
     assert not only([made], tensors).precision.asymmetric
+
+
+@pytest.mark.parametrize(
+    ("quant_type", "told"), [(1, "nf4 b64"), (0, "fp4 b64"), (7, "bnb4 type 7 b64")]
+)
+def test_packed_weights_in_one_line_are_what_their_node_says(quant_type, told):
+    facts = {"K": 64, "N": 33, "block_size": 64, "quant_type": quant_type}
+    made = node("MatMulBnb4", ["x", "w", "absmax"], "y", **facts)
+    found = only([made], [tensor("w", TensorProto.UINT8, 32 * 33), tensor("absmax", 1, 33)])
+    assert str(found.precision) == told
+    assert found.size == 64 * 33
 
 
 @pytest.mark.parametrize(("zero_points", "told"), [(False, "int4 b32"), (True, "int4 b32 asym")])
@@ -138,3 +150,63 @@ def test_a_packed_embedding_is_what_its_node_says():
     found = embedding(graph(nodes, tensors), "input_ids")
     assert found is not None
     assert str(found.precision) == "int4 b128 asym"
+
+
+W = tensor("w", TensorProto.FLOAT, 64, 32)
+FLAT = tensor("w", TensorProto.UINT8, 64 * 32)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "weights", "told"),
+    [
+        ([node("MatMulFpQ4", ["x", "w", "shape"], "y")], FLAT, "MatMulFpQ4"),
+        ([node("QAttention", ["x", "w", "bias"], "y")], W, "QAttention"),
+        ([node("Einsum", ["x", "w"], "y", equation="ij,jk->ik")], W, "Einsum"),
+        ([node("MatMul", ["w", "x"], "y")], W, "MatMul"),
+        ([node("Cast", ["w"], "f", to=1), node("Mul", ["f", "s"], "d"),
+          node("MatMul", ["x", "d"], "y")], W, "MatMul"),
+        ([node("Reshape", ["w", "shape"], "r"), node("MatMul", ["x", "r"], "y")], FLAT, "MatMul"),
+    ],
+)  # fmt: skip
+def test_weights_that_are_read_in_other_ways_do_not_vanish(nodes, weights, told):
+    tensors = [weights, tensor("s", TensorProto.FLOAT, 1, 32), tensor("shape", 7, 2)]
+    made = graph(nodes, tensors)
+    assert projections(made) == []
+    assert unread(made) == [Unread(told, 64 * 32)]
+
+
+def test_weights_of_a_stranger_s_operator_and_in_a_branch_do_not_vanish():
+    stranger = helper.make_node("Linear", ["x", "w"], ["z"], domain="mine")
+    branch = graph([node("MatMul", ["x", "w"], "inner")], [])
+    choice = node("If", ["which"], "y", then_branch=branch, else_branch=branch)
+    assert unread(graph([stranger, choice], [W])) == [
+        Unread("Linear", 2048), Unread("MatMul", 2048), Unread("MatMul", 2048),
+    ]  # fmt: skip
+
+
+def test_constants_are_stored_too():
+    value = helper.make_tensor("v", TensorProto.FLOAT, [64, 32], bytes(64 * 32 * 4), raw=True)
+    nodes = [node("Constant", [], "w", value=value), node("MatMul", ["x", "w"], "y")]
+    assert unread(graph(nodes, [])) == [Unread("MatMul", 2048)]
+
+
+def test_what_is_understood_or_no_weights_is_not_told():
+    """Norms, biases, angles of positions, masks, embeddings, scales: all of them are stored."""
+    packed, own = nbits("n", "x", "y", zero_points=True)
+    nodes = [
+        packed,
+        node("MatMul", ["x", "w"], "z"),
+        node("Gemm", ["x", "w", "bias"], "g"),
+        node("Gather", ["w", "input_ids"], "rows"),
+        node("Slice", ["w", "from", "to"], "angles"),
+        node("Add", ["scores", "w"], "masked"),
+        node("MatMul", ["masked", "values"], "mixed"),
+        node("MatMul", ["small", "x"], "turned"),
+        node("SkipLayerNormalization", ["x", "z", "bias"], "s"),
+        node("RotaryEmbedding", ["x", "p", "w", "w"], "r"),
+        node("GroupQueryAttention", ["q", "k", "v", "", "", "l", "t", "w", "w"], "a"),
+    ]
+    for each in nodes[-3:]:
+        each.domain = "com.microsoft"
+    others = [tensor("bias", TensorProto.FLOAT, 300_000), tensor("small", TensorProto.FLOAT, 8, 8)]
+    assert unread(graph(nodes, [W, *own, *others])) == []

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from quantgate.packages.package import open_package
 from quantgate.packages.precision_map import (
+    UNREAD,
     WHY,
     LayerRun,
     PrecisionMap,
@@ -16,6 +17,7 @@ from quantgate.packages.precision_map import (
 )
 from tests.graphs import decoder, graph, node, tensor
 from tests.mixing import mix
+from tests.quantizing import FP4, NF4, bnb4, dequantized
 from tests.tiny_gpt2 import write_gpt2
 from tests.tiny_models import Tiny, decoder_model
 
@@ -247,6 +249,70 @@ def test_a_number_of_a_layer_beyond_all_reason_is_none():
     nodes = [node("MatMul", ["x", "w"], "y", name=f"/layers.{'9' * 5000}/up_proj/MatMul")]
     found = precision_map(graph(nodes, [tensor("w", 1, 64, 32)]), logits="z", input_ids="ids")
     assert spans(found) == ["outside"]
+
+
+@pytest.mark.parametrize(("quant_type", "told"), [(NF4, "nf4 b64"), (FP4, "fp4 b64")])
+@pytest.mark.parametrize("left", [(), ("/lm_head/MatMul",)])
+def test_packages_of_packed_floats(built, tmp_path, quant_type, told, left):
+    folder = bnb4(built["fp32"], tmp_path / "bnb4", quant_type=quant_type, left=left)
+    found = package_map(open_package(folder))
+    layer = ("qkv", "o", "gate", "up", "down")
+    assert found.runs == (
+        LayerRun(dict.fromkeys(layer, told), (0, 1)),
+        LayerRun({"head": "fp32" if left else told, "embedding": "fp32"}),
+    )
+    assert found.warning == ""
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_packages_that_dequantize_their_weights(tiny_folder, tmp_path, turned):
+    found = package_map(open_package(dequantized(tiny_folder, tmp_path / "qdq", turned=turned)))
+    layer = ("q", "k", "v", "o", "gate", "up", "down")
+    assert found.runs == (
+        LayerRun(dict.fromkeys(layer, "int4 b32"), (0, 1)),
+        LayerRun({"head": "int4 b32", "embedding": "fp32"}),
+    )
+
+
+def with_unread(layers, *kinds):
+    """A map of `layers` and, beside them, of operators that nobody knows."""
+    made = decoder(layers, BUILDERS)
+    made.initializer.append(tensor("w", 1, 64, 32))
+    for number, kind in enumerate(kinds):
+        made.node.append(node(kind, ["x", "w"], f"unread_{number}"))
+        made.node[-1].domain = "mine"
+    return precision_map(made, logits="logits", input_ids="input_ids")
+
+
+def test_weights_that_are_not_understood_are_counted_outside():
+    found = with_unread([ALIKE], "Linear", "Blocks", "Linear")
+    told = "3 nodes (2 Linear, 1 Blocks)"
+    assert found.columns[-1] == UNREAD
+    assert found.runs[-1].cells == {"head": "fp16", "embedding": "fp32", UNREAD: told}
+    assert found.warning == f"the weights of {told} aren't understood: they are left out here"
+    assert read_map(found.as_json()) == found
+
+
+def test_both_warnings_are_one_line():
+    found = with_unread([UPGRADED], "Linear")
+    different, _, left_out = found.warning.partition("; ")
+    assert different == map_of([UPGRADED]).warning
+    assert left_out.startswith("the weights of 1 node (1 Linear)")
+
+
+def test_fault_70_operators_of_strangers_are_few_words_of_letters_and_digits():
+    hostile = [f"\x1b[31m<script>{number}|`\u202e{'x' * 99}" for number in range(40)]
+    told = with_unread([ALIKE], *hostile).runs[-1].cells[UNREAD]
+    assert not set(told) & set("<>|`\x1b\u202e[")
+    assert "32 more" in told
+    assert len(told) < 400
+
+
+def test_a_graph_of_nothing_but_strangers_is_told_too():
+    made = node("MatMulFpQ4", ["x", "w"], "y")
+    flat = tensor("w", onnx.TensorProto.UINT8, 9999)
+    found = precision_map(graph([made], [flat]), logits="y", input_ids="ids")
+    assert found.runs == (LayerRun({UNREAD: "1 node (1 MatMulFpQ4)"}),)
 
 
 @pytest.mark.parametrize("layers", [[ALIKE, UPGRADED, UPGRADED], [{"qkv": {}}]])

@@ -9,8 +9,9 @@ import pytest
 from quantgate.errors import UsageFault
 from quantgate.packages.package import open_package
 from quantgate.packages.shape import read_shape
+from tests.quantizing import bnb4, dequantized
 from tests.tiny_gpt2 import HEADS, HIDDEN, SIZE, write_gpt2
-from tests.tiny_models import HEAD_SIZE, KV_HEADS, LAYERS
+from tests.tiny_models import HEAD_SIZE, KV_HEADS, LAYERS, Tiny, write_package
 
 Q_AND_O = 2 * 64 * 64
 K_AND_V = 2 * 64 * 32
@@ -49,6 +50,23 @@ def test_costs_are_counted_from_the_weights(tiny_folder):
     assert cost.linear == LAYERS * (Q_AND_O + K_AND_V + MLP) + head
     assert cost.pair == LAYERS * 2 * 4 * HEAD_SIZE
     assert cost.cache == LAYERS * 2 * KV_HEADS * HEAD_SIZE
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("left", [(), ("logits",)])
+def test_dequantized_weights_cost_what_they_cost_before(tiny_folder, tmp_path, turned, left):
+    folder = dequantized(tiny_folder, tmp_path / "qdq", turned=turned, left=left)
+    assert shape_of(folder) == shape_of(tiny_folder)
+
+
+def test_packed_weights_in_one_line_cost_what_they_cost_before(tiny_folder, tmp_path):
+    folder = bnb4(tiny_folder, tmp_path / "nf4", left=["logits"])
+    assert shape_of(folder) == shape_of(tiny_folder)
+
+
+def test_weights_behind_a_transpose_are_counted(tiny_folder, tmp_path):
+    folder = write_package(tmp_path, Tiny(head="tied"))
+    assert shape_of(folder).cost == shape_of(tiny_folder).cost
 
 
 def test_combined_caches(tmp_path):
