@@ -40,6 +40,10 @@ from quantgate.run_file import RunFile
 COMMENT_MARK: Final = "<!-- quantgate -->"  # by it the comment is found again, to be replaced
 SUMMARY_BYTES: Final = 1_048_576 - 16_384  # other steps write into the same summary
 COMMENT_BYTES: Final = 65_536 - 1_536
+_HELD: Final = (  # by the whole report
+    "has the subjects, the questions whose answers changed (at most 200 of a case, lost ones "
+    "first) and the perplexity along the text."
+)
 
 
 def render_summary(run: RunFile, limit_bytes: int = SUMMARY_BYTES) -> str:
@@ -66,7 +70,7 @@ def render_comment(run: RunFile, *, report_url: str = "", limit_bytes: int = COM
             found=repr(report_url),
             fix="give the address of the run or of its artifact with --report-url",
         )
-    lead = f"{link} has every subject, flip and window.\n\n" if report_url else ""
+    lead = f"{link} {_HELD}\n\n" if report_url else ""
     rest = "all are in the whole report" if report_url else "all are in results.json"
     mark = Section(head=f"{COMMENT_MARK}\n")
     return fit([mark, *_sections(run, lead)], limit_bytes, rest)

@@ -24,7 +24,7 @@ from quantgate.tasks.categories import CATEGORIES
 from quantgate.tasks.mmlu import MmluSamples
 from quantgate.tasks.mmlu_items import GREEDY, LOGLIKELIHOOD, MmluItem, MmluItems
 
-FLIPS_LISTED = 200
+FLIPS_LISTED = 200  # of a case
 NO_LETTER = "-"
 UNASKED = "."
 
@@ -167,8 +167,12 @@ def _answers(
 
 
 def _flips(now: Decisions, before: Decisions, items: Sequence[MmluItem]) -> dict[str, Any]:
+    """How many answers changed, and which: of more than fit lost ones first, then won ones."""
     masks = flips(now, before)
-    changed = [
+    changed = np.flatnonzero(masks["changed"])
+    rank = np.where(masks["right_to_wrong"], 0, np.where(masks["wrong_to_right"], 1, 2))[changed]
+    kept = np.sort(changed[np.argsort(rank, kind="stable")[:FLIPS_LISTED]])
+    listed = [
         {
             "question": items[i].question.id,
             "text": items[i].question.text,
@@ -177,9 +181,9 @@ def _flips(now: Decisions, before: Decisions, items: Sequence[MmluItem]) -> dict
             "reference": _letter(before.chosen[i]),
             "candidate": _letter(now.chosen[i]),
         }
-        for i in np.flatnonzero(masks["changed"])[:FLIPS_LISTED]
+        for i in kept
     ]
-    return {**{name: int(mask.sum()) for name, mask in masks.items()}, "listed": changed}
+    return {**{name: int(mask.sum()) for name, mask in masks.items()}, "listed": listed}
 
 
 def _by_group(values: NDArray[np.float64], groups: Sequence[str]) -> dict[str, tuple[float, int]]:

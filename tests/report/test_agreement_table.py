@@ -8,11 +8,11 @@ ANCHOR = "tiny-fp32-torch-cpu"
 SAME = Comparability(protocol="p", items=1, ids_digest="a", corpus="b", tokenizer="c", plan="d")
 
 
-def measure(case, largest=0.00234, *, task="agreement", noise=0.001):
+def measure(case, largest=0.00234, *, task="agreement", noise=0.001, same=0.995):
     figures = (
         ("max_difference", largest, Direction.LOWER, noise),
         ("mean_difference", largest / 10, Direction.LOWER, None),
-        ("top1_agreement", 0.995, Direction.HIGHER, None),
+        ("top1_agreement", same, Direction.HIGHER, None),
     )
     scores = tuple(
         Score(metric=metric, value=value, n=1559, unit="nats", direction=direction, noise=floor)
@@ -40,6 +40,11 @@ def test_rows_hold_engine_anchor_and_figures():
         [ANCHOR, "itself", "0.0e+00", "0.0e+00", "-", "99.50 %", "1,559 targets"],
         ["tiny-fp32-ort-cpu", ANCHOR, "2.3e-03", "2.3e-04", "1.0e-03", "99.50 %", "1,559 targets"],
     ]  # fmt: skip
+
+
+def test_one_target_that_differs_is_seen():
+    lines = printed(print_agreement, measure("tiny-fp32-ort-cpu", same=63_999 / 64_000))
+    assert table_rows(lines)[1][5] == "99.998 %"
 
 
 def test_other_tasks_have_no_row_and_without_any_there_is_no_table():

@@ -225,7 +225,10 @@ def test_the_comment_is_found_again_and_links_the_report():
     comment = render_comment(FAILING, report_url=url)
     assert comment.startswith(f"{COMMENT_MARK}\n")
     assert comment.count(COMMENT_MARK) == 1
-    assert f"[The whole report](<{url}>)" in comment
+    assert (
+        f"[The whole report](<{url}>) has the subjects, the questions whose answers changed (at "
+        "most 200 of a case, lost ones first) and the perplexity along the text.\n" in comment
+    )
     assert "](" not in render_comment(FAILING)
 
 

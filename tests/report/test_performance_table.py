@@ -33,6 +33,12 @@ def test_speeds_stand_beside_their_ratios_and_a_reference_has_none():
     ]
 
 
+def test_nearly_as_fast_is_not_as_fast():
+    figures = {"generation_tokens_per_s": 182.4, "generation_speedup": 0.9996}
+    (_, (_, told, _)) = rows(measurement(INT4, "speed", **figures))
+    assert told == "182 (0.9996 x)"
+
+
 def test_memory_has_a_table_of_its_own():
     figures = {"peak_mib": 812.0, "loading_mib": 1024.0, "resident_mib": 790.0, "disk_mib": 5.151}
     savings = {"peak_saving": 2.44, "loading_saving": 1.0, "resident_saving": 3.0, "disk_saving": 4}

@@ -226,6 +226,14 @@ def test_an_excess_too_small_to_see_is_shown():
     assert "is 1.000001 points below the baseline" in told(decision, ACCURACY)
 
 
+def test_nearly_all_is_not_worded_as_all():
+    decision = replace(WORSE_ACCURACY, value=63_999 / 64_000, anchor=1.0, delta=-1 / 64_000)
+    head = told(decision, ACCURACY).partition("\n")[0]
+    assert head.startswith("accuracy 99.998 % is 0.00156 points below the baseline 100.000 %")
+    same = replace(decision, anchor=decision.value, delta=0.0)
+    assert "accuracy 99.998 % equals the baseline 99.998 %" in told(same, ACCURACY)
+
+
 def test_invalid_tells_why_and_offers_no_acceptance():
     decision = replace(
         WORSE_ACCURACY, verdict=Verdict.INVALID, reason="NaN in item 3", against="", anchor=None

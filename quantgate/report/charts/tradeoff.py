@@ -25,6 +25,8 @@ _REACH: Final = 5.5  # of a marker
 _THIN: Final = 1.5  # half of what a line takes
 _LONGEST: Final = 24
 _REFERENCE: Final = "X"
+_DIGITS: Final = 6  # of a tick; more have no room beside the axis
+_FINEST: Final = 3e-4  # relative; over less the digits of ticks can't tell them from each other
 Point = tuple[float, float]
 
 
@@ -124,7 +126,8 @@ class _Window:
     def __init__(self, spots: Sequence[Spot], up: Scale) -> None:
         self.x = (0.0, 1.12 * max(spot.x for spot in spots))
         low, high = min(spot.low for spot in spots), max(spot.high for spot in spots)
-        room = 0.12 * (high - low) or 0.01 * abs(high) or 1.0
+        spread = high - low if high - low > _FINEST * abs(high) else 0.0
+        room = 0.12 * spread or 0.01 * abs(high) or 1.0
         self.y = (low - room, high + room) if up.rising else (high + room, low - room)
         left, right, bottom, top = _MARGINS
         self.frame = Box(left + 2, bottom + 2, WIDTH - right, _HEIGHT - top)
@@ -214,4 +217,4 @@ def _paint_axes(axes: Axes, across: Scale, up: Scale) -> None:
     axes.set_ylabel(up.title)
     axes.locator_params(axis="both", nbins=6)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:,.6g}")
+        axis.set_major_formatter(lambda value, _: f"{value:,.{_DIGITS}g}")

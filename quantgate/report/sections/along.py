@@ -15,7 +15,7 @@ from quantgate.gate.evidence import pair
 from quantgate.gate.pairing import mismatch
 from quantgate.items import WindowItems, items_of
 from quantgate.report.charts.windows import MOST, Along, windows_chart
-from quantgate.report.numbers import digits_for
+from quantgate.report.numbers import digits_for, signed
 from quantgate.report.sections.parts import Key, Numbering, Plot, Table, attempt, chunks, table
 from quantgate.report.sections.sides import Side, Sides
 from quantgate.results import Measurement
@@ -171,7 +171,7 @@ def _rows(
 def _figures(step: int, lines: Sequence[tuple[Side, Along]]) -> Iterator[str]:
     for _, line in lines:
         yield f"{line.perplexity[step]:.4g}"
-        yield f"{100 * line.change[step]:+.2f} %"
+        yield f"{signed(100 * line.change[step])} %"
 
 
 def _told(steps: _Steps, lines: Sequence[tuple[Side, Along]]) -> Iterator[str]:
@@ -179,7 +179,7 @@ def _told(steps: _Steps, lines: Sequence[tuple[Side, Along]]) -> Iterator[str]:
         ends = [100 * end for end in (line.overall, line.low, line.high)]
         if all(map(math.isfinite, ends)):
             digits = digits_for(*ends)
-            at, low, high = (f"{end:+.{digits}f}" for end in ends)
+            at, low, high = (signed(end, digits) for end in ends)
             yield f"{side.case_id}: {at} % over the text, 95 % interval {low} to {high} %"
     if len(steps.starts) < len(steps.before.begins):
         yield f"{len(steps.before.begins):,} windows are drawn in {len(steps.starts)} steps."

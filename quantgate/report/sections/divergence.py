@@ -11,7 +11,7 @@ from quantgate import stats
 from quantgate.items import WindowItems, items_of
 from quantgate.report.charts.distribution import Spread, histogram_chart, percentile_chart
 from quantgate.report.charts.style import SERIES
-from quantgate.report.numbers import figure, number
+from quantgate.report.numbers import FRACTION, figure, number
 from quantgate.report.sections.parts import (
     MISSING,
     Key,
@@ -126,15 +126,17 @@ def _plots(spreads: Sequence[tuple[Side, Spread]], numbering: Numbering) -> Iter
 
 
 def _bins(title: str, names: Sequence[str], spreads: Sequence[Spread]) -> Table:
+    """The bins that hold a position of any candidate, however few: the worst ones are rare."""
     edges = spreads[0].edges
+    counts = [dict(zip(spread.edges, spread.counts, strict=False)) for spread in spreads]
     shares = [
-        {begin: f"{100 * count / s.positions:.2f} %" for begin, count in zip(s.edges, s.counts)}  # noqa: B905
-        for s in spreads
+        {begin: figure(count / spread.positions, FRACTION) for begin, count in each.items()}
+        for spread, each in zip(spreads, counts, strict=True)
     ]
     held = [
         (f"{10**low:.2g} to {10**high:.2g} nats", *(each.get(low, MISSING) for each in shares))
         for low, high in pairwise(edges)
-        if any(each.get(low, MISSING) not in {MISSING, "0.00 %"} for each in shares)
+        if any(each.get(low) for each in counts)
     ]
     return table(title, ("divergence", *names), held)
 
