@@ -8,10 +8,11 @@ from typing import Any
 from quantgate.cases import Case
 from quantgate.corpora import Corpora
 from quantgate.errors import GateError
+from quantgate.gate.decision import NO_REFERENCE
 from quantgate.manifest.manifest import Manifest
 from quantgate.packages.sizes import package_sizes, source_sizes
 from quantgate.packages.tokenizer import require_same_ids
-from quantgate.results import Comparability, Measurement, Score
+from quantgate.results import Comparability, Limits, Measurement, Score
 from quantgate.sessions import TORCH, Sessions
 from quantgate.storage import canonical_json, sha256_bytes
 from quantgate.suites import MEMORY, SPEED
@@ -40,8 +41,8 @@ class Performance:
     """
 
     def __init__(self, manifest: Manifest, corpora: Corpora, sessions: Sessions) -> None:
+        self._manifest = manifest
         self._tasks = manifest.tasks
-        self._gates_device = DEVICE_SAVING in manifest.policy_metrics(MEMORY)
         self._corpora = corpora
         self._sessions = sessions
         self._footprints: dict[str, tuple[Footprint, Mapping[str, Any], Prompts]] = {}
@@ -101,6 +102,7 @@ class Performance:
     def _memory(self, case: Case) -> Measurement:
         """One model after the other, each in a fresh process."""
         task, cases = self._tasks.memory, _sides(case)
+        gated = self._manifest.limits(case, MEMORY, DEVICE_SAVING) != Limits()
         found = [self._footprint(each) for each in cases]
         (ours, identity, prompts), (theirs, anchor, others) = found[0], found[-1]
         self._require_same(cases, prompts, others)
@@ -116,7 +118,7 @@ class Performance:
                 **memory_detail(ours, theirs, cases[-1].id),
                 "reference_identity": dict(anchor),
             },
-            warnings=unknown_device(ours, theirs, identity, gated=self._gates_device),
+            warnings=unknown_device(ours, theirs, identity, gated=gated),
         )
 
     def _footprint(self, case: Case) -> tuple[Footprint, Mapping[str, Any], Prompts]:
@@ -194,10 +196,18 @@ class Performance:
             ),
             identity=dict(identity),
             detail=dict(detail),
-            warnings=warnings,
+            warnings=(*_unheld(case, task), *warnings),
         )
 
 
 def _sides(case: Case) -> list[Case]:
     """The case, and its reference where it has one."""
     return [case] if case.reference is None else [case, case.reference]
+
+
+def _unheld(case: Case, task: str) -> tuple[str, ...]:
+    """Say that no limit is in force for want of a reference; () where there is one."""
+    if case.reference is not None or case.is_reference:
+        return ()
+    mend = "name one by --gate-reference=PATH or in [models.reference]"
+    return (f"{NO_REFERENCE}, so no limit of {task} is in force; {mend}",)

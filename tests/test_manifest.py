@@ -512,6 +512,36 @@ def test_case_without_reference_has_no_limit_against_it(manifest):
     assert manifest.limits(case, "mmlu", "accuracy").reference is None
 
 
+RATIOS = """\
+[policy.memory.peak_saving]
+baseline = { relative = 0.1 }
+reference = { ratio_to_reference = 0.8 }
+
+[policy.speed.prefill_speedup]
+baseline = { relative = 0.1 }
+reference = { ratio_to_reference = 0.8 }
+
+[[models]]
+name = "tiny"
+"""
+
+
+@pytest.mark.parametrize(
+    ("suite", "metric"), [("memory", "peak_saving"), ("speed", "prefill_speedup")]
+)
+def test_a_ratio_to_itself_is_never_stored_and_gated_of_references_alone(write, suite, metric):
+    """Without a reference it is 1 whatever the model, which no limit can tell from a good one."""
+    manifest = load_manifest(write(FULL.replace('[[models]]\nname = "tiny"\n', RATIOS)))
+    cases = {case.id: case for case in manifest.cases()}
+    baseline = Tolerance(kind="relative", value=0.1)
+    reference = Tolerance(kind="ratio_to_reference", value=0.8)
+    held = manifest.limits(cases["tiny-int8-ort-cpu"], suite, metric)
+    assert held == Limits(baseline=baseline, reference=reference)
+    own = manifest.limits(cases["tiny-fp16-ort-cpu"], suite, metric)
+    assert own == Limits(reference=reference)
+    assert manifest.limits(cases["alone-int4-ort-cpu"], suite, metric) == Limits()
+
+
 # --- overrides ----------------------------------------------------------------------------------
 
 

@@ -147,6 +147,42 @@ def test_a_generation_longer_than_the_context_is_invalid(workspace, tmp_path):
     assert "context-overflow" in outcome.text
 
 
+SAVING = "[policy.memory.disk_saving]\nreference = { ratio_to_reference = 0.5 }"
+STORED = "[policy.memory.disk_saving]\nbaseline = { relative = 0.1 }"
+NEW = ("--gate-update-new-only", "--gate-reason=first")
+
+
+def test_without_a_reference_all_is_measured_and_told_and_nothing_is_gated(workspace, other_folder):
+    workspace.edit(SAVING, f"{SAVING}\nbaseline = {{ relative = 0.1 }}")
+    outcome = workspace.run(*BOTH, f"--gate-model=mine={other_folder}", *NEW)
+    assert outcome.status == PASSED, outcome.text
+    assert outcome.decisions() == {}
+    assert not list(workspace.folder.glob("baselines/**/*.json"))
+    found = measured(outcome)
+    assert {key[1] for key in found} == {"speed", "memory"}
+    for (_, task), each in found.items():
+        assert {"speed": "generation_tokens_per_s", "memory": "peak_mib"}[task] in {
+            score["metric"] for score in each["scores"]
+        }
+        (line,) = [line for line in each["warnings"] if line.startswith("not held against")]
+        assert line in outcome.text
+        assert f"no limit of {task} is in force" in line
+
+
+def test_a_saving_beside_another_reference_is_not_compared_with_the_stored_one(workspace, tmp_path):
+    workspace.edit(SAVING, STORED)
+    stored = workspace.run(*MEMORY, *NEW)
+    assert stored.status == PASSED, stored.text
+    other = write_package(tmp_path / "heavier", Tiny(context=512))
+    outcome = workspace.run(*MEMORY, f"--gate-reference={other}")
+    assert outcome.status == FAILED
+    decision = outcome.decisions()[INT4, "memory", "disk_saving"]
+    assert decision["verdict"] == "INVALID"
+    assert "not comparable with the baseline: reference package: baseline " in decision["reason"]
+    again = workspace.run(*MEMORY)
+    assert again.decisions()[INT4, "memory", "disk_saving"]["verdict"] == "PASS", again.text
+
+
 def test_baselines_hold_ratios_and_no_times(workspace):
     workspace.edit(
         "reference = { ratio_to_reference = 0.001 }\n\n[policy.speed.prefill_speedup]",

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from quantgate.baselines.anchors import anchor_to_store
 from quantgate.baselines.schema import CaseBaseline, ItemsEntry, TaskBaseline, wrong_fields
 from quantgate.errors import InvalidMeasurement, UsageFault
 from quantgate.results import Limits, Measurement, Score, Tolerance
@@ -25,10 +26,11 @@ def make_entry(
     *,
     reason: str,
     provenance: Mapping[str, Any],
+    is_reference: bool = False,
 ) -> TaskBaseline | None:
     """Return the stored form of a measurement; None where no metric has a baseline tolerance.
 
-    `items` says what the side file will hold of it.
+    `items` says what the side file will hold of it, `is_reference` whether it is a reference's.
 
     Raises:
         InvalidMeasurement: a figure to store is not finite (`baseline-not-finite`).
@@ -46,6 +48,7 @@ def make_entry(
         "comparability": asdict(measurement.comparability),
         # Through JSON, so that what is compared later is what was stored.
         "identity": json.loads(json.dumps(dict(measurement.identity), allow_nan=False)),
+        "reference": anchor_to_store(measurement, is_reference=is_reference),
         "provenance": json.loads(json.dumps(dict(provenance), allow_nan=False)),
         "reason": reason.strip(),
         "updated": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -86,6 +89,7 @@ def serialize(file: CaseBaseline) -> bytes:
     """Return the file's bytes: sorted keys, two spaces, a last newline; optional fields if set."""
     document = file.model_dump()
     for task in document["tasks"].values():
+        _drop_if_none(task, "reference")
         _drop_if_none(task, "items")
         for metric in task["metrics"].values():
             _drop_if_none(metric, "noise")

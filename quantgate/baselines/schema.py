@@ -1,9 +1,11 @@
 """The form of a baseline file, and the strict reading of its bytes.
 
 Version 2: `{"schema_version": 2, "case": id, "tasks": {task: {"comparability", "identity",
-"provenance", "reason", "updated", "items": {"sha256", "n"}, "metrics": {name: {"value", "stderr",
-"n", "unit", "tolerance": {"kind", "value", "at_risk"}, "noise"}}}}}}`, where `items`, `at_risk` and
-`noise` may be left out. `items` names the task's part of the side file (`baseline_items`).
+"reference": {"package", "backend", "provider"}, "provenance", "reason", "updated", "items":
+{"sha256", "n"}, "metrics": {name: {"value", "stderr", "n", "unit", "tolerance": {"kind", "value",
+"at_risk"}, "noise"}}}}}}`, where `reference`, `items`, `at_risk` and `noise` may be left out.
+`items` names the task's part of the side file (`baseline_items`), `reference` what its ratios and
+distances are relative to (`anchors`).
 A file is reviewed by people and may be hand-edited or merged,
 so everything that is not exactly this form is refused with the file's name and what to do.
 """
@@ -53,6 +55,7 @@ _MERGE_MARK = re.compile(rb"^(<{7}|={7}|>{7}|\|{7})( |\r?$)", re.MULTILINE)
 _RESTORE = "restore the file with git, or run again with --gate-update-baselines after deleting it"
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+AnchorFact = Literal["package", "backend", "provider"]
 
 
 class _Entry(BaseModel):
@@ -122,6 +125,7 @@ class TaskBaseline(_Entry):
 
     comparability: ComparabilityEntry
     identity: dict[str, JsonValue]
+    reference: Annotated[dict[AnchorFact, Name], Field(min_length=1)] | None = None
     provenance: dict[str, JsonValue]
     reason: Name
     updated: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")

@@ -16,6 +16,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from quantgate.baselines.anchors import compare_anchors
 from quantgate.baselines.change import Change, changes
 from quantgate.baselines.entry import LimitsOf, make_entry, serialize
 from quantgate.baselines.files import Source, WorkingTree
@@ -122,7 +123,14 @@ class BaselineStore:
             items = items_to_store(measurement)
             told = None if items is None else describe(items)
             old = tasks.pop(task, None)
-            new = make_entry(measurement, limits, told, reason=reason, provenance=provenance)
+            new = make_entry(
+                measurement,
+                limits,
+                told,
+                reason=reason,
+                provenance=provenance,
+                is_reference=case.is_reference,
+            )
             unlike = [] if old is None else _unlike(old, measurement)
             changed += changes(measurement, old, new, unlike)
             if new is not None:
@@ -167,7 +175,8 @@ def compare_comparability(
 
 
 def _unlike(old: TaskBaseline, measurement: Measurement) -> list[str]:
-    return compare_comparability(old.comparability.comparability(), measurement.comparability)
+    lines = compare_comparability(old.comparability.comparability(), measurement.comparability)
+    return lines + compare_anchors(old, measurement)
 
 
 def _require_update_allowed(reason: str) -> None:

@@ -42,6 +42,7 @@ from quantgate.results import Decision, Limits, Measurement, Score, Verdict
 TOO_GOOD = "baseline is stale or the result too good: check for leakage, then update"
 BETTER_THAN_REFERENCE = "better than its reference by more than chance: check for leakage"
 NOISE = "is below the measured noise"
+NO_REFERENCE = "not held against a reference: there is none"
 _WORST_FIRST = (Verdict.INVALID, Verdict.REGRESSION, Verdict.INCONCLUSIVE, Verdict.PASS)
 
 
@@ -98,7 +99,7 @@ def decide(
         )
     own = reference is not None and reference.case_id == measurement.case_id
     if limits.reference is not None and decision.reference is None and not own:
-        notes.append("not held against a reference: there is none")
+        notes.append(NO_REFERENCE)
     score = measurement.score(metric)
     checks = make_checks(measurement, score, limits, baseline, reference, kept=kept)
     judged = _judge(decision, checks, notes, wanted=limits.baseline is not None)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from quantgate.baselines.anchors import anchor_drift, compare_anchors
 from quantgate.baselines.schema import TaskBaseline
 from quantgate.baselines.store import compare_comparability
 from quantgate.provenance import drift
@@ -125,6 +126,7 @@ def _unlike_baseline(measurement: Measurement, metric: str, baseline: TaskBaseli
         for key in ("backend", "provider")
         if key in baseline.identity and baseline.identity[key] != measurement.identity.get(key)
     ]
+    lines += compare_anchors(baseline, measurement)
     entry = baseline.metrics.get(metric)
     units = {score.unit for score in measurement.scores if score.metric == metric}
     if entry is not None and units and entry.unit not in units:
@@ -185,7 +187,7 @@ def _zero_divergence(measurement: Measurement) -> bool:
 def _drift(
     measurement: Measurement, baseline: TaskBaseline, provenance: Mapping[str, Any] | None
 ) -> list[str]:
-    lines = drift(baseline.identity, measurement.identity)
+    lines = drift(baseline.identity, measurement.identity) + anchor_drift(baseline, measurement)
     if provenance is not None:
         lines += drift(baseline.provenance, provenance)
     return list(dict.fromkeys(lines))

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -26,6 +26,7 @@ from quantgate.manifest.tables import EMBEDDED, Data, GenerationTable, Runtime, 
 from quantgate.results import Limits
 
 __all__ = ["Manifest", "Overrides", "apply_overrides", "describe", "load_manifest"]
+_RATIOS: Final = frozenset({"speed", "memory"})  # suites that gate nothing but ratios
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +58,32 @@ class Manifest:
 
         Args:
             case: one of `cases()`.
-            suite: `mmlu`, `perplexity` or `kl_divergence`; a protocol after a full stop, as in a
-                task's name, is left out of account.
+            suite: for example `mmlu`; a protocol after a full stop, as in a task's name, is left
+                out of account.
             metric: name of the score.
+
+        Returns:
+            What is in force. Without a reference that is no limit against one, except of an
+            agreement, whose engines are held against each other; of ratios to the reference it is
+            nothing.
 
         Raises:
             KeyError: there is no such suite, model or variant.
         """
         suite = suite.partition(".")[0]
-        # These bring what they are held against, whether there is a reference or not.
-        anchored = case.reference is not None or suite in {"agreement", "speed", "memory"}
+        held = case.reference is not None
+        # A case beside itself has a ratio of 1, whatever becomes of it, so it has no baseline; a
+        # reference is held against itself all the same, which shows a disturbed machine.
+        own = case.is_reference and suite in _RATIOS
+        anchored = held or own or suite == "agreement"
+        comparable = held or suite not in _RATIOS
         general = self.policy.metrics(suite).get(metric)
-        own = self._variant(case).policy.metrics(suite).get(metric)
-        policies = [policy for policy in (own, general) if policy is not None]
+        special = self._variant(case).policy.metrics(suite).get(metric)
+        policies = [policy for policy in (special, general) if policy is not None]
         baselines = [p.baseline.tolerance() for p in policies if p.baseline is not None]
         references = [p.reference.tolerance() for p in policies if p.reference is not None]
         return Limits(
-            baseline=next(iter(baselines), None),
+            baseline=next(iter(baselines), None) if comparable else None,
             reference=next(iter(references), None) if anchored else None,
         )
 

@@ -11,7 +11,7 @@ In MiB, of a child process of its own that does nothing else:
 
 All include what Python and the runtime take without any model, tens of MiB. Memory is read every
 tenth of a second. A *saving* is the reference's figure over the candidate's: above 1 where the
-candidate needs less.
+candidate needs less. Without a reference it is 1 and is not gated.
 """
 
 from __future__ import annotations

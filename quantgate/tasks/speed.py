@@ -13,7 +13,8 @@ A round of the candidate is paired with one of the reference right before it or,
 right after it (`turns.take_turns`), so a machine that gets slower steadily changes nothing. A
 *speedup* is the reference's time over the candidate's: above 1 where the candidate is faster. The
 figure is the median over the pairs. A case without a reference, and a reference itself, takes turns
-with itself, which shows how much the machine alone disturbs.
+with itself, which shows how much the machine alone disturbs; a reference is held to that, a case
+without one to nothing.
 """
 
 from __future__ import annotations
