@@ -50,9 +50,8 @@ class BodyInputs:
 
     def row(self, row: Row, prefix: int, past: Mapping[str, Any] | None) -> Feed:
         """Feed for one row behind `prefix` kept tokens whose cache is `past`."""
-        packed = self._attention.packs and not (row.is_chain and self._attention.switched)
-        # Where positions are read behind a cache only, there is one: a token that nobody sees.
-        unseen = int(packed and not prefix and self._attention.needs_past)
+        packed = self._packed(row)
+        unseen = self._unseen(row, prefix)
         behind = prefix + unseen
         arrays = {
             **self._sequence(row.ids, row.positions, behind),
@@ -68,6 +67,17 @@ class BodyInputs:
         if unseen:
             arrays |= {cache.name: cache.blank(1, unseen) for cache in self._caches}
         return self._feed(arrays, past)
+
+    def width(self, row: Row, prefix: int) -> int:
+        """Tokens that the runtime counts in a row behind `prefix` kept ones: its mask's width."""
+        return prefix + self._unseen(row, prefix) + len(row.ids)
+
+    def _packed(self, row: Row) -> bool:
+        return self._attention.packs and not (row.is_chain and self._attention.switched)
+
+    def _unseen(self, row: Row, prefix: int) -> int:
+        """Where positions are read behind a cache only, there is one: a token that nobody sees."""
+        return int(self._packed(row) and not prefix and self._attention.needs_past)
 
     def chain(self, ids: Sequence[int], behind: int, past: Mapping[str, Any] | None) -> Feed:
         """Feed for tokens that follow `behind` others, for a graph that yields one row of them."""

@@ -25,6 +25,7 @@ from quantgate.packages.graph import SplitGraph, split
 from quantgate.packages.head import needs_steps
 from quantgate.packages.io_names import require_io_names
 from quantgate.packages.package import OnnxPackage
+from quantgate.packages.rotary_switch import rotary_switch
 from quantgate.packages.shape import read_shape
 
 if TYPE_CHECKING:
@@ -101,8 +102,13 @@ class OrtBackend:
         inputs = BodyInputs(names, body, attention, shape.caches)
         self._where = f"{package.folder} on {self._provider}"
         in_parts = self._provider == "cpu" and attention.lossless
-        widest = CHAIN_TOKENS if in_parts else None
-        self._body = Body(lambda: self._load(body), inputs, self._where, widest)
+        self._body = Body(
+            lambda: self._load(body),
+            inputs,
+            self._where,
+            widest=CHAIN_TOKENS if in_parts else None,
+            switch=rotary_switch(graph, package.weights_folder),
+        )
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -182,9 +188,10 @@ class OrtBackend:
         """A session of `graph`, with proof that it was made of the files that were hashed."""
         session = make_session(
             graph,
-            self._package.config.model_path.parent,
+            self._package.folder,
             provider=self._provider,
             threads=self._threads,
+            weights=self._package.weights_folder,
             options=options or self._options,
             engines=self._engine_folder(),
             spins=spins,

@@ -9,10 +9,13 @@ import numpy as np
 
 from quantgate.backends.base import FloatArray, out_of_memory
 from quantgate.backends.feeds import BodyInputs, Feed
+from quantgate.backends.ort_rows import apart, same_tables
 from quantgate.errors import InvalidMeasurement
 from quantgate.groups import Group
 from quantgate.packages.graph import EVERY_POSITION, HIDDEN_ROWS
+from quantgate.packages.rotary_switch import crosses
 from quantgate.rows import Row, chain
+from quantgate.token_trie import Ids
 
 
 class Body:
@@ -23,16 +26,23 @@ class Body:
         inputs: builds its feeds.
         where: package and provider, for messages.
         widest: tokens of a chain that are computed in one run; None computes all of them.
+        switch: length beyond which a sequence is computed with other rotary tables; None without.
     """
 
     def __init__(
-        self, load: Callable[[], Any], inputs: BodyInputs, where: str, widest: int | None = None
+        self,
+        load: Callable[[], Any],
+        inputs: BodyInputs,
+        where: str,
+        widest: int | None = None,
+        switch: int | None = None,
     ) -> None:
         self._load = load
         self._widest = widest
+        self.switch = switch
         self._session: Any = None
         self._where = where
-        self._kept: tuple[tuple[int, ...], dict[str, Any] | None] | None = None
+        self._kept: tuple[Ids, dict[str, Any] | None] | None = None
         self.inputs = inputs
 
     def run(self, outputs: list[str], feed: Feed) -> list[Any]:
@@ -58,7 +68,7 @@ class Body:
             )
         return run_fault(error, self._where)
 
-    def past(self, ids: tuple[int, ...], output: str) -> dict[str, Any] | None:
+    def past(self, ids: Ids, output: str) -> dict[str, Any] | None:
         """KV cache of a prefix as past inputs, computed unless it is the last one; None for none.
 
         Args:
@@ -77,11 +87,22 @@ class Body:
             self._kept = ids, cache
         return self._kept[1]
 
-    def parts(self, row: Row) -> list[Row]:
+    def placed(self, row: Row, prefix: Ids) -> Iterator[tuple[Ids, Row]]:
+        """What to run for a row, and behind which prefix: mostly the row behind its own."""
+        if crosses(self.switch, len(prefix), self.inputs.width(row, len(prefix))):
+            yield from apart(row, prefix, self.switch)
+        else:
+            yield prefix, row
+
+    def parts(self, row: Row, behind: int = 0) -> list[Row]:
         """A chain in parts that are run one behind the other; any other row as it is."""
         if self._widest is None or not (row.is_chain and self.inputs.keeps_prefix):
             return [row]
-        return row.parts(self._widest)
+        if self.switch is None or not crosses(self.switch, behind, behind + len(row.ids)):
+            return row.parts(self._widest)
+        # The first goes over the switch, so that it has the same tables as all others.
+        first, *others = row.parts(max(self.switch + 1, self._widest))
+        return [first, *(part for other in others for part in other.parts(self._widest))]
 
     def extend(self, output: str, feed: Feed) -> tuple[Any, dict[str, Any]]:
         """One output, and the cache behind the feed's tokens as past inputs."""
@@ -106,17 +127,18 @@ def run_fault(error: Exception, where: str) -> InvalidMeasurement:
 def hidden_rows(body: Body, batch: Group) -> Iterator[FloatArray]:
     """Wanted hidden rows `[n, H]` of `batch`, a run at a time."""
     if batch.padded:
-        (hidden,) = body.run([HIDDEN_ROWS], body.inputs.padded(batch.rows))
-        yield hidden.numpy()
+        for rows in same_tables(batch.rows, body.switch):
+            (hidden,) = body.run([HIDDEN_ROWS], body.inputs.padded(rows))
+            yield hidden.numpy()
         return
-    past = body.past(batch.prefix, HIDDEN_ROWS)
-    for row in batch.rows:
-        yield from _row(body, row, len(batch.prefix), past)
+    for whole in batch.rows:
+        for prefix, row in body.placed(whole, batch.prefix):
+            yield from _row(body, row, len(prefix), body.past(prefix, HIDDEN_ROWS))
 
 
 def _row(body: Body, row: Row, behind: int, past: dict[str, Any] | None) -> Iterator[FloatArray]:
     """Wanted hidden rows of one row; the parts of a chain follow each other's cache."""
-    *earlier, last = body.parts(row)
+    *earlier, last = body.parts(row, behind)
     for part in earlier:
         hidden, past = body.extend(HIDDEN_ROWS, body.inputs.row(part, behind, past))
         behind += len(part.ids)
@@ -131,18 +153,21 @@ def stepwise_logits(body: Body, batch: Group, logits: str) -> Iterator[FloatArra
     """Wanted logits `[1, V]` of `batch` from a graph that yields those of its last token only.
 
     Each row, a chain, is cut behind its wanted tokens. A part follows the cache of the one before
-    it; where no cache can be followed, it is computed from the start.
+    it; where no cache can be followed, or its end is over a switch of rotary tables that its
+    beginning isn't, it is computed from the start.
 
     Raises:
         InvalidMeasurement: `logits-shape` where other than one row comes out.
     """
     past = body.past(batch.prefix, logits)
-    behind = len(batch.prefix)
     for row in batch.rows:
-        start, cache = 0, past
+        ids = batch.prefix + row.ids
+        start, cache = len(batch.prefix), past
         for want in row.wanted:
-            stop = want.offset + 1
-            feed = body.inputs.chain(row.ids[start:stop], behind + start, cache)
+            stop = len(batch.prefix) + want.offset + 1
+            if crosses(body.switch, start, stop):
+                start, cache = 0, None
+            feed = body.inputs.chain(ids[start:stop], start, cache)
             if body.inputs.keeps_prefix:
                 value, cache = body.extend(logits, feed)
                 start = stop

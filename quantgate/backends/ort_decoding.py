@@ -18,6 +18,7 @@ from quantgate.backends.greedy import most_likely
 from quantgate.backends.ort_body import run_fault
 from quantgate.backends.ort_options import OrtOptions
 from quantgate.packages.decoder import LAST_LOGITS, DecoderGraph
+from quantgate.packages.rotary_switch import crosses
 
 CPU = "cpu"
 # Providers whose memory Python can allocate under their own slug. Elsewhere caches pass the host.
@@ -44,7 +45,6 @@ class OrtDecoding:
         self._device = provider if provider in DEVICES else CPU
         self._shares = graph.shares_buffers and provider in DEVICES
         self._capacity = capacity
-        self._length = 0
         self._binding = session.io_binding()
         # The binding holds addresses only; what they point to lives as long as these.
         self._bound: dict[str, Any] = {}
@@ -53,19 +53,22 @@ class OrtDecoding:
         self._bind_logits()
         if self._shares:
             self._bind_shared()
-        else:
-            self._pass_on([ort_value(c.blank(1), self._type(c.name)) for c in graph.caches])
+        self._restart()
 
     def append(self, ids: Sequence[int], /) -> int:
         """Prefill `ids` behind what is there; the most likely next id.
 
-        Where a cache takes one token at a time, they are run one by one.
+        Where a cache takes one token at a time, they are run one by one. A sequence that grows over
+        a switch of rotary tables is computed again from its beginning, as runtimes do it too.
 
         Raises:
             InvalidMeasurement: `logits-not-finite`, `out-of-memory` or `run-failed`.
         """
         if not ids or self._length + len(ids) > self._capacity:
             raise ValueError(f"{len(ids)} ids behind {self._length} of {self._capacity}")
+        if self._length and crosses(self._graph.switch, self._length, self._length + len(ids)):
+            ids = (*self._ids[0, : self._length].tolist(), *ids)
+            self._restart()
         try:
             if self._length and self._graph.caches and not self._graph.continues:
                 for id_ in ids:
@@ -84,6 +87,13 @@ class OrtDecoding:
         """Drop the cache."""
         self._bound.clear()
         self._binding = self._session = None
+
+    def _restart(self) -> None:
+        """Begin with no tokens; a shared buffer is written from its beginning."""
+        self._length = 0
+        if not self._shares:
+            caches = self._graph.caches
+            self._pass_on([ort_value(c.blank(1), self._type(c.name)) for c in caches])
 
     def _run(self, ids: Sequence[int]) -> None:
         """Run the graph on `ids`; the logits behind the last are then in `_logits`."""

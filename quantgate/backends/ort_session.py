@@ -49,6 +49,7 @@ def make_session(
     *,
     provider: str,
     threads: int,
+    weights: Path | None = None,
     options: OrtOptions | None = None,
     engines: Path | None = None,
     spins: bool = False,
@@ -57,9 +58,10 @@ def make_session(
 
     Args:
         model: a graph, weights on disk.
-        folder: where its external data lies.
+        folder: its package, for messages.
         provider: slug of the execution provider.
         threads: intra-op threads.
+        weights: where its external data lies; in `folder` by default.
         options: session and provider options.
         engines: an empty folder for engines that the provider compiles and keeps.
         spins: threads stay awake for some 70 ms behind a run, as the runtime has it: what a loop
@@ -79,7 +81,7 @@ def make_session(
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3
     settings.add_session_config_entry(
-        "session.model_external_initializers_file_folder_path", str(folder)
+        "session.model_external_initializers_file_folder_path", str(weights or folder)
     )
     if not spins:
         # Body, head and NumPy take turns on the same cores; a pool that spins after its run would

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from quantgate.packages.attention import GROUPED, wire_attention
 from quantgate.packages.package import OnnxPackage
+from quantgate.packages.rotary_switch import rotary_switch
 from quantgate.packages.shape import CacheInput, read_shape
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class DecoderGraph:
         caches: past inputs with their present outputs.
         continues: several tokens may follow a cache.
         shares_buffers: a past and its present may be one buffer with room for what is to come.
+        switch: length beyond which a sequence is computed with other rotary tables; None without.
     """
 
     model: onnx.ModelProto
@@ -45,6 +47,7 @@ class DecoderGraph:
     caches: tuple[CacheInput, ...]
     continues: bool
     shares_buffers: bool
+    switch: int | None
 
     @property
     def types(self) -> dict[str, int]:
@@ -74,6 +77,7 @@ def decoder_graph(package: OnnxPackage, graph: onnx.ModelProto) -> DecoderGraph:
         caches=caches,
         continues=attention.keeps_prefix and bool(caches),
         shares_buffers=shares_buffers(model.graph, caches),
+        switch=rotary_switch(graph, package.weights_folder),
     )
 
 

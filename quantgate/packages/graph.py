@@ -4,7 +4,7 @@
 element-wise nodes behind it (casts, soft-capping, scaling). *Body*: all that comes before, with
 the head's input gathered at chosen rows as its output, so that vocabulary-wide work is done for
 scored rows only. Nodes by which a package keeps the last position alone fall away between the
-two. The weights stay in the package's external data; both graphs point at it.
+two. The weights stay in the package's files; both graphs point at them.
 
 Where attention allows it (`packages.attention`), one row of the body can carry a whole token tree
 behind a kept prefix.

@@ -1,4 +1,8 @@
-"""Reads an ONNX graph without its weights, after proving that all of them are there."""
+"""Reads an ONNX graph without its weights, after proving that all of them are there.
+
+ONNX Runtime reads weights by name from one folder and refuses links that leave it, so that each is
+told as seen from where the graph's file really lies: in the hub's cache, among its blobs.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from quantgate.errors import InvalidMeasurement
+from quantgate.packages.light_graph import read_light
 from quantgate.packages.paths import contained_file
 
 LFS_POINTER = b"version https://git-lfs"
@@ -18,16 +23,17 @@ PACKED_BITS = {21: 4, 22: 4, 23: 4, 25: 2, 26: 2}
 def read_graph(path: Path) -> tuple[Any, tuple[Path, ...]]:
     """Return the `onnx.ModelProto` in `path`, weights left on disk, and its external files.
 
+    Weights that lie in `path` itself are told as external data as well; it is no external file.
+
     Raises:
         InvalidMeasurement: `not-onnx`, `lfs-pointer`, `file-missing` or `external-data-short`.
         UsageFault: `path-escapes` for external data that leaves the folder.
     """
-    import onnx
     from google.protobuf.message import DecodeError
 
     refuse_placeholder(path)
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        model = read_light(path)
     except (DecodeError, ValueError, OSError) as error:
         raise _not_onnx(path, f"{type(error).__name__}: {error}") from None
     if not model.graph.node or not model.graph.output:
@@ -66,9 +72,13 @@ def _not_onnx(path: Path, found: str) -> InvalidMeasurement:
 
 
 def _external_files(model: Any, path: Path) -> tuple[Path, ...]:
-    """Check every external tensor's bytes and return the files that hold them."""
+    """Check every external tensor's bytes, tell where they are, and return the files.
+
+    `path` itself is none of them.
+    """
     from onnx import TensorProto
 
+    home = path.resolve().parent
     files: dict[str, Path] = {}
     for tensor in _tensors(model.graph):
         if tensor.data_location != TensorProto.EXTERNAL:
@@ -80,7 +90,16 @@ def _external_files(model: Any, path: Path) -> tuple[Path, ...]:
             files[location] = contained_file(path.parent, location, what=what)
             refuse_placeholder(files[location])
         _check_extent(tensor, facts, files[location])
-    return tuple(files.values())
+        _tell_from(home, tensor, files[location])
+    return tuple(file for file in files.values() if file != path)
+
+
+def _tell_from(home: Path, tensor: Any, file: Path) -> None:
+    """Write the location of a tensor's `file` as seen from `home`, if it is there."""
+    target = file.resolve()
+    for entry in tensor.external_data:
+        if entry.key == "location" and target.is_relative_to(home):
+            entry.value = target.relative_to(home).as_posix()
 
 
 def _check_extent(tensor: Any, facts: dict[str, str], file: Path) -> None:

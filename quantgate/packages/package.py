@@ -39,6 +39,11 @@ class OnnxPackage:
         """Every file that scoring reads, besides the tokenizer's."""
         return (self.config.model_path, *self.external, self.folder / CONFIG_NAME)
 
+    @property
+    def weights_folder(self) -> Path:
+        """Where the graph's external data is told from."""
+        return self.config.model_path.resolve().parent
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 over names and contents of all files, tokenizer included.
