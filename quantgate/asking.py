@@ -129,8 +129,7 @@ class Asking:
         """Prove sharing and packing on the first rows, or ask for a plan without."""
         sessions = self._asker.sessions
         explained = EXPLAINED.get(self._case.precision, EXPLAINED_ELSE)
-        tokens = sessions.tokenizer(self._case).size
-        found = difference(sessions.session(self._case), plan, tokens)
+        found = difference(sessions.session(self._case), plan)
         narrower = narrowed(limits)
         if found > explained and narrower is not None:
             what = "packed rows" if limits.packs else "rows behind a kept prefix"

@@ -20,7 +20,7 @@ from quantgate.rows import RowBuilder
 # Largest difference of a log-probability, in nats, that batching explains, by precision.
 EXPLAINED = {"fp32": 1e-3, "fp16": 0.05, "bf16": 0.25}
 EXPLAINED_ELSE = 0.25  # activations rounded to int8, or a precision that isn't known
-PROBES = 16  # ids whose log-probabilities are compared
+PROBES = 16  # ids, at most, whose log-probabilities are compared
 SEQUENCES = 3
 
 
@@ -31,13 +31,12 @@ def narrowed(limits: PlanLimits) -> PlanLimits | None:
     return None if limits.alone else replace(limits, alone=True)
 
 
-def difference(session: Session, plan: Plan, tokens: int) -> float:
+def difference(session: Session, plan: Plan) -> float:
     """Largest difference in nats between rows as planned and alone; 0 where nothing is shared.
 
     Args:
         session: an opened model.
         plan: what is about to be run.
-        tokens: number of ids that the tokenizer has.
     """
     shared = next((group for group in plan.groups if _shares(group)), None)
     if shared is None:
@@ -49,7 +48,8 @@ def difference(session: Session, plan: Plan, tokens: int) -> float:
     last = {want.sequence: row for row, want in enumerate(wanted)}
     read = sorted(last.values())[:SEQUENCES]
     alone = [_alone(plan, wanted[row].sequence, wanted[row].position) for row in read]
-    orders = [_order(planned, read, tokens), *(_order(each, [0], tokens) for each in alone)]
+    probes = _probes(planned)
+    orders = [_order(planned, read, probes), *(_order(each, [0], probes) for each in alone)]
     together, *separate = (readings.logprobs for readings in session.run(orders))
     return float(np.abs(together - np.concatenate(separate)).max())
 
@@ -67,12 +67,19 @@ def _alone(plan: Plan, sequence: int, position: int) -> Group:
     return Group((), (builder.row(),))
 
 
-def _order(batch: Group, rows: list[int], tokens: int) -> Order:
-    probes = np.linspace(0, tokens - 1, PROBES).astype(np.int64)
+def _probes(batch: Group) -> NDArray[np.int64]:
+    """Ids of the batch itself: a tokenizer may have more ids than a model has logits."""
+    ids = np.unique([*batch.prefix, *(id_ for row in batch.rows for id_ in row.ids)])
+    places = np.linspace(0, len(ids) - 1, min(PROBES, len(ids))).astype(np.int64)
+    found: NDArray[np.int64] = ids[places].astype(np.int64)
+    return found
+
+
+def _order(batch: Group, rows: list[int], probes: NDArray[np.int64]) -> Order:
     numbers: NDArray[np.int64] = np.array(rows, dtype=np.int64)
     return Order(
         batch=batch,
-        rows=np.repeat(numbers, PROBES),
+        rows=np.repeat(numbers, len(probes)),
         targets=np.tile(probes, len(rows)),
         keep=numbers[:0],
     )

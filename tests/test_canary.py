@@ -1,5 +1,6 @@
 """What sharing and packing do to the first rows is proved, and done without where it fails."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from quantgate.canary import EXPLAINED, difference, narrowed
 from quantgate.cost_model import CostModel
 from quantgate.execution.inline import InlineSession
 from quantgate.groups import PlanLimits
+from quantgate.packages.package import open_package
 from quantgate.packages.tokenizer import load_tokenizer
 from quantgate.plan import make_plan
 from quantgate.requests import Loglikelihood
@@ -132,11 +134,11 @@ def test_difference_is_the_largest_one_of_log_probabilities(tiny_folder, monkeyp
 
     monkeypatch.setattr(feeds.BodyInputs, "row", row)
     session = InlineSession(BackendSpec("ort", str(tiny_folder), threads=THREADS))
-    tokens = load_tokenizer(tiny_folder).size
-    found = difference(session, plan, tokens)
+    found = difference(session, plan)
     plain = PlainModel(tiny_folder)
     right, wrong = (plain.logprobs((*stem, first, 50))[-1] for first in (10, 11))
-    probes = np.linspace(0, tokens - 1, 16).astype(int)
+    ids = np.unique([*stem, *(id_ for row in group.rows for id_ in row.ids)])
+    probes = ids[np.linspace(0, len(ids) - 1, 16).astype(int)]
     assert found == pytest.approx(np.abs(right - wrong)[probes].max(), abs=1e-4)
     session.close()
 
@@ -145,7 +147,20 @@ def test_plan_that_shares_nothing_needs_no_proof():
     """No session is asked: there is none."""
     alone = replace(LIMITS, alone=True)
     plan = make_plan([Loglikelihood((1, 2, n), (4,)) for n in range(9)], alone)
-    assert difference(None, plan, 10) == 0.0
+    assert difference(None, plan) == 0.0
+
+
+def test_ids_that_the_model_has_no_logits_for_are_no_probes(tiny_folder, tmp_path, mmlu_folder):
+    """A tokenizer may have more ids than its model, as Gemma 3's text models have."""
+    folder = tmp_path / "package"
+    shutil.copytree(tiny_folder, folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_special_tokens([f"<image {number}>" for number in range(40)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    assert load_tokenizer(folder).size > open_package(folder).config.vocab_size
+    found = evaluator_in(tmp_path / "cache").run(case_of(folder), mmlu_task(mmlu_folder))
+    assert found.warnings == ()
+    assert np.isfinite(found.samples.loglikelihoods).all()
 
 
 def test_what_is_done_without_first_is_packing_then_all_sharing():
@@ -168,7 +183,7 @@ def test_fault_63_what_a_coarse_type_explains_is_let_pass(run, tiny_folder, mmlu
     for precision, warnings in cases.items():
         case = replace(case_of(tiny_folder), precision=precision)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(asking, "difference", lambda _, plan, __: 0.1 * _shares(plan))
+            patch.setattr(asking, "difference", lambda _, plan: 0.1 * _shares(plan))
             found = evaluator_in(tmp_path / precision).run(case, mmlu_task(mmlu_folder))
         assert len(found.warnings) in {warnings, 2 * warnings}
 

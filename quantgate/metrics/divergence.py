@@ -57,11 +57,11 @@ def divergence(
         reference: the reference's logits.
         candidate: the candidate's logits.
         tokens: number of ids that the tokenizer has; vocabularies padded to different widths are
-            compared over these.
+            compared over those of these that both models have.
 
     Raises:
         InvalidMeasurement: `padded-vocabulary` where ids beyond the tokenizer's hold mass, and
-            `vocabulary-short` where a model has fewer than `tokens`.
+            `vocabulary-short` where those of the tokenizer's do that the other model doesn't have.
     """
     reference, candidate = same_vocabulary(reference, candidate, tokens)
     # With logits x, y and their sums X, Y of exponentials: log p - log q = x - y - log(X / Y), and
@@ -86,20 +86,32 @@ def same_vocabulary(
     """Both blocks over one vocabulary; see `divergence` for what is refused."""
     if reference.shape[-1] == candidate.shape[-1]:
         return reference, candidate
-    for name, logits in (("reference", reference), ("candidate", candidate)):
-        if logits.shape[-1] < tokens:
-            raise InvalidMeasurement(
-                "vocabulary-short",
-                need=f"logits for the tokenizer's {tokens} ids from the {name}",
-                found=f"{logits.shape[-1]}",
-                fix="compare models of one family, exported with one tokenizer",
-            )
-        mass = float(np.exp(log_softmax(logits)[:, tokens:]).sum(axis=-1).max(initial=0.0))
+    widths = reference.shape[-1], candidate.shape[-1]
+    shared = min(tokens, *widths)
+    masses = {"reference": _mass(reference, shared), "candidate": _mass(candidate, shared)}
+    for name, mass in masses.items():
         if mass > PADDING_MASS:
-            raise InvalidMeasurement(
-                "padded-vocabulary",
-                need=f"at most {PADDING_MASS:g} probability beyond the tokenizer's {tokens} ids",
-                found=f"{mass:g} in the {name}",
-                fix="export both models with the same padded vocabulary",
-            )
-    return reference[:, :tokens], candidate[:, :tokens]
+            raise _other_vocabulary(tokens, widths, f"{mass:g} in the {name}")
+    return reference[:, :shared], candidate[:, :shared]
+
+
+def _mass(logits: NDArray[np.float32], beyond: int) -> float:
+    """Largest probability of all ids from `beyond` on, of any position."""
+    return float(np.exp(log_softmax(logits)[:, beyond:]).sum(axis=-1).max(initial=0.0))
+
+
+def _other_vocabulary(tokens: int, widths: tuple[int, int], found: str) -> InvalidMeasurement:
+    if min(widths) < tokens:
+        return InvalidMeasurement(
+            "vocabulary-short",
+            need=f"logits for the tokenizer's {tokens} ids from both models, or at most "
+            f"{PADDING_MASS:g} probability beyond the {min(widths)} that both have",
+            found=found,
+            fix="compare models of one family, exported with one tokenizer",
+        )
+    return InvalidMeasurement(
+        "padded-vocabulary",
+        need=f"at most {PADDING_MASS:g} probability beyond the tokenizer's {tokens} ids",
+        found=found,
+        fix="export both models with the same padded vocabulary",
+    )

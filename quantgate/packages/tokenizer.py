@@ -24,12 +24,17 @@ TOKENIZER_FILES = (
 
 
 class Tokenizer:
-    """A Hugging Face tokenizer with the special tokens of its own defaults."""
+    """A Hugging Face tokenizer with the special tokens of its own defaults.
+
+    Attributes:
+        digest: of its files.
+        size: one more than its largest id: a vocabulary may have gaps.
+    """
 
     def __init__(self, folder: Path, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self.digest = tokenizer_digest(folder)
-        self.size = len(tokenizer)
+        self.size = 1 + max(tokenizer.get_vocab().values(), default=-1)
 
     def encode(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Token ids of each text, special tokens as the tokenizer itself adds them."""
@@ -69,7 +74,6 @@ class Tokenizer:
 
     def own_texts(self) -> dict[int, str]:
         """Text of every token by itself, special ones included, by id."""
-        # Not the ids below `size`: a vocabulary may have gaps, and then ids above it.
         ids = sorted(set(self._tokenizer.get_vocab().values()))
         return dict(zip(ids, self.texts([[id_] for id_ in ids]), strict=True))
 

@@ -112,9 +112,16 @@ def test_fault_26_mass_just_above_the_limit_is_refused():
 
 def test_fault_26_fewer_logits_than_tokens_are_refused():
     three = np.zeros((1, 3), np.float32)
-    with pytest.raises(InvalidMeasurement, match="tokenizer's 3 ids from the candidate") as caught:
+    told = "beyond the 2 that both have; found: .* in the reference"
+    with pytest.raises(InvalidMeasurement, match=told) as caught:
         divergence(three, P, 3)
     assert caught.value.code == "vocabulary-short"
+
+
+def test_an_id_of_the_tokenizer_that_no_model_ever_yields_is_left_out():
+    """Gemma 3's tokenizer has an id for images that its text models have no logit for."""
+    wide = np.concatenate([Q, np.full((1, 1), -40.0, np.float32)], axis=1)
+    assert divergence(P, wide, 4).kl == pytest.approx(divergence(P, Q, 2).kl, abs=1e-12)
 
 
 def logprobs_of(logits, rows, tokens):
