@@ -10,20 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from quantgate import own_code
 from quantgate.storage import canonical_json, sha256_bytes, sha256_file
 
 SHOWING: Final = frozenset(
-    {
-        "quantgate/baselines",
-        "quantgate/commands",
-        "quantgate/comparing",
-        "quantgate/doctor",
-        "quantgate/gate",
-        "quantgate/github",
-        "quantgate/report",
-        "quantgate/scaffold",
-        "benchmarks/performance",
-    }
+    {*(f"quantgate/{name}" for name in own_code.SHOWING), "benchmarks/performance"}
 )
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgate import __version__
 from quantgate.asking import FATAL
 from quantgate.cases import Case
 from quantgate.errors import InvalidMeasurement
 from quantgate.execution.orders import GenerateOrder, most_tokens
+from quantgate.own_code import answering_digest
 from quantgate.requests import Generation, Ids
 from quantgate.rounds import Asker
 from quantgate.storage import sha256_bytes
@@ -98,7 +98,7 @@ class Generating:
         return {
             "identity": dict(self._asker.sessions.facts(self._case).identity),
             "generations": self._items.digest,
-            "quantgate": __version__,
+            "code": answering_digest(),
             "numpy": np.__version__,
         }
 

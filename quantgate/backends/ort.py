@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from quantgate.backends.base import Head, IdentityHead, ScoredBlock, block_rows, usable_cores
 from quantgate.backends.blocks import in_blocks
 from quantgate.backends.feeds import BodyInputs
+from quantgate.backends.nvidia import device_identity
 from quantgate.backends.ort_body import Body, hidden_rows, stepwise_logits
 from quantgate.backends.ort_decoding import OrtDecoding, without_reuse
 from quantgate.backends.ort_head import OrtHead
@@ -112,7 +113,7 @@ class OrtBackend:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Digest of the package, provider attached, options and runtime version.
+        """Digest of the package, provider attached, its device, options and runtime version.
 
         Raises:
             InvalidMeasurement: `files-changed` where the package isn't the one that was opened.
@@ -133,7 +134,8 @@ class OrtBackend:
             "provider_options": dict(self._options.provider) or None,
         }
         self._package.require_unchanged()
-        return found | {name: value for name, value in given.items() if value is not None}
+        device = device_identity(self._provider_name, self._options.provider.get("device_id", "0"))
+        return found | {name: value for name, value in given.items() if value is not None} | device
 
     @property
     def limits(self) -> PlanLimits:

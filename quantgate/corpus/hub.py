@@ -4,7 +4,8 @@ The network is used only where it is allowed.
 
 A location is `hub:<dataset id>[:<config>[:<split>]]@<commit>`. The files come with
 `huggingface_hub`, which addresses its cache by commit; rows are read by `datasets`, from the cache
-as from a local mirror in the hub's layout (`<config>/<split>-00000-of-00001.parquet`).
+as from a local mirror in the hub's layout (`<config>/<split>-00000-of-00001.parquet`). The files of
+a split tell by their names how many they are, and are read only if they are all there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,9 @@ _LOCATION: Final = re.compile(
     r"hub:(?P<id>[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?)"
     r"(?::(?P<config>[\w-][\w.-]*))?(?::(?P<split>\w+))?@(?P<revision>[0-9a-f]{40})"
 )
+# Older files have a digest behind their number.
+_SHARD: Final = re.compile(r"-(\d{5})-of-(\d{5})[^/]*\.parquet")
+_LISTED: Final = 5
 _ATTEMPTS: Final = 3
 _PAUSE_SECONDS: Final = 2.0
 _TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
@@ -61,8 +65,8 @@ def parse_location(location: str) -> HubLocation:
 def fetch(location: HubLocation, patterns: Sequence[str], *, kind: str = "dataset") -> Path:
     """Return the folder of a revision's files, from the cache or, if allowed, from the hub.
 
-    The network is used only where `HF_HUB_OFFLINE` says 0 in so many words. Whether every file
-    wanted is there is for the caller to see.
+    The network is used only where `HF_HUB_OFFLINE` says 0 in so many words, and the cache lacks a
+    pattern's files or a shard of them. Whether every file wanted is there is for the caller to see.
 
     Args:
         location: what to fetch.
@@ -92,7 +96,7 @@ def fetch(location: HubLocation, patterns: Sequence[str], *, kind: str = "datase
         if not network_allowed():
             raise _missing(location, kind, "nothing of it in the local cache") from error
     else:
-        if not network_allowed() or all(any(cached.glob(p)) for p in patterns):
+        if not network_allowed() or all(_whole(cached.glob(p)) for p in patterns):
             return cached
     return _download(location, kind, lambda: snapshot(offline=False))
 
@@ -103,8 +107,14 @@ def network_allowed() -> bool:
 
 
 def parquet_files(folder: Path, config: str, split: str) -> list[DataFile]:
-    """Read the files of a split, in the order of their numbers; none is an empty list."""
+    """Read the files of a split, in the order of their numbers; none is an empty list.
+
+    Raises:
+        UsageFault: `data-missing` where a file's name tells of another that isn't there,
+            `data-names` where there are more files than that; what `read` raises.
+    """
     paths = sorted((folder / config).glob(f"{split}-*.parquet"))
+    _require_whole(paths, split)
     return [read(path, f"{name_of(path.parent)}/{name_of(path)}") for path in paths]
 
 
@@ -138,6 +148,56 @@ def parquet_rows(files: Sequence[DataFile], columns: Sequence[str]) -> list[dict
             raise _unreadable(names, f"no column {', '.join(lacking)} beside {rows.column_names}")
         listed: list[dict[str, Any]] = rows.to_list()
     return listed
+
+
+def _whole(paths: Iterable[Path]) -> bool:
+    listed = list(paths)
+    return bool(listed) and not _absent(_shards(listed))
+
+
+def _shards(paths: Iterable[Path]) -> set[tuple[int, int]]:
+    """Number and count in the names of parquet files that have them."""
+    found = (_SHARD.search(path.name) for path in paths)
+    return {(int(match[1]), int(match[2])) for match in found if match}
+
+
+def _absent(shards: set[tuple[int, int]]) -> list[str]:
+    """Shards that others tell of, as names have them."""
+    return [
+        f"{number:05}-of-{count:05}"
+        for count in sorted({count for _, count in shards})
+        for number in range(count)
+        if (number, count) not in shards
+    ]
+
+
+def _require_whole(paths: Sequence[Path], split: str) -> None:
+    shards = _shards(paths)
+    if not shards:
+        return
+    begin = f"{name_of(paths[0].parent)}/{split}"
+    if absent := _absent(shards):
+        raise UsageFault(
+            "data-missing",
+            need=f"every file of the split {begin}",
+            found=f"no {_listed(f'{begin}-{shard}.parquet' for shard in absent)}",
+            fix="copy or download the whole split, or set HF_HUB_OFFLINE=0 to let quantgate "
+            "download a data set of the hub",
+        )
+    if len(paths) != max(count for _, count in shards):
+        raise UsageFault(
+            "data-names",
+            need=f"every row of the split {begin} in one file only",
+            found=_listed(name_of(path) for path in paths),
+            fix="leave the files of one version of the split there, numbered from 00000",
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Join names, the first few in full."""
+    every = list(names)
+    more = len(every) - _LISTED
+    return ", ".join(every[:_LISTED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _download(location: HubLocation, kind: str, attempt: Callable[[], Path]) -> Path:

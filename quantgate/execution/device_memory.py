@@ -7,13 +7,12 @@ process' memory is told at all: then nothing is known, which is not the same as 
 
 from __future__ import annotations
 
-import importlib
-import warnings
 from functools import cache
 from typing import Any, Final
 
+from quantgate.backends.nvidia import nvml_module
+
 MIB: Final = 2**20
-MODULE: Final = "pynvml"  # of the distribution nvidia-ml-py
 
 
 class DeviceMemory:
@@ -47,11 +46,8 @@ class DeviceMemory:
 @cache
 def device_memory() -> DeviceMemory | None:
     """The driver's reader; None without NVML's module or without a driver."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # another distribution of that module says it is old
-            nvml = importlib.import_module(MODULE)
-    except ImportError:
+    nvml = nvml_module()
+    if nvml is None:
         return None
     try:
         return DeviceMemory(nvml)

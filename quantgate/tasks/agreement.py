@@ -2,7 +2,8 @@
 
 The probe is a few questions behind their shots, which share prefixes and are packed, and one window
 of text with every position scored. A difference is that of two log-probabilities of one target, in
-nats; a case's own noise is the difference between the usual plan and every sequence alone.
+nats; a case's own noise is the difference between the usual plan and every sequence alone. Most
+likely ids are compared once a scored position: the letters of a question are scored at the same.
 """
 
 from __future__ import annotations
@@ -44,6 +45,18 @@ class AgreementItems:
         return [*self.questions.requests, window]
 
     @property
+    def positions(self) -> list[int]:
+        """Numbers of the answers' entries that have every scored position once.
+
+        Letters are asked for one by one behind the same ids, where the model predicts but once.
+        """
+        requests = self.questions.requests
+        behind = [request.ids[: at + 1] for request in requests for at in request.scored]
+        entries = {ids: entry for entry, ids in enumerate(behind)}
+        window = range(len(behind), len(behind) + len(self.ids))
+        return [*entries.values(), *window]
+
+    @property
     def contexts(self) -> list[tuple[int, ...]]:
         """Ids of every question and of the window."""
         return [*self.questions.contexts, self.ids]
@@ -66,7 +79,7 @@ class AgreementSamples:
 
     Attributes:
         logprobs: of every target in nats, float64 `[T]`.
-        top: most likely next ids, int64 `[T]`.
+        top: most likely next id of every scored position, each once, int64 `[P]`.
         self_kl: largest divergence of a row from itself, in nats.
     """
 
@@ -120,7 +133,7 @@ class AgreementTask(Task[AgreementItems, AgreementSamples]):
                 "can be compared with nothing",
             )
         known = ~np.isnan(answers.logprobs)
-        return AgreementSamples(answers.logprobs[known], answers.top, furthest)
+        return AgreementSamples(answers.logprobs[known], answers.top[items.positions], furthest)
 
 
 def probe_questions(corpus: MmluCorpus, count: int) -> MmluCorpus:

@@ -389,6 +389,52 @@ def test_parquet_of_another_shape_is_refused(tmp_path):
     assert refused(tmp_path).code == "parquet-unreadable"
 
 
+def part(folder: Path, name: str, config: str = "anatomy") -> None:
+    """A copy of a config's test file under another name."""
+    whole = folder / config / "test-00000-of-00001.parquet"
+    whole.with_name(f"test-{name}.parquet").write_bytes(whole.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("there", "absent"),
+    [
+        (["00000-of-00002"], "anatomy/test-00001-of-00002.parquet"),
+        (["00001-of-00002"], "anatomy/test-00000-of-00002.parquet"),
+        (["00000-of-00003", "00002-of-00003"], "anatomy/test-00001-of-00003.parquet"),
+        (["00000-of-00002-0a1b2c"], "anatomy/test-00001-of-00002.parquet"),
+        (["00000-of-00001", "00000-of-00002"], "anatomy/test-00001-of-00002.parquet"),
+        (["00000-of-00009"], ", anatomy/test-00005-of-00009.parquet and 3 more"),
+    ],
+)
+def test_split_that_lacks_a_shard_is_no_split(tmp_path, there, absent):
+    folder = write_hub(tmp_path)
+    for name in there:
+        part(folder, name)
+    if "00000-of-00001" not in there:
+        (folder / "anatomy" / "test-00000-of-00001.parquet").unlink()
+    error = refused(folder)
+    assert error.code == "data-missing"
+    assert error.found.endswith(absent)
+    assert "HF_HUB_OFFLINE=0" in error.fix
+
+
+@pytest.mark.parametrize("more", ["00000-of-00001-0a1b2c", "00001-of-00001", "copy"])
+def test_shard_that_is_there_twice_or_too_many_is_refused(tmp_path, more):
+    part(write_hub(tmp_path), more)
+    error = refused(tmp_path)
+    assert error.code == "data-names"
+    assert f"test-{more}.parquet" in error.found
+
+
+@pytest.mark.parametrize("name", ["0000", "00000-of-00001-0a1b2c"])
+def test_files_of_other_names_are_read_as_before(tmp_path, name):
+    """Files without numbers tell of no others; the hub's older ones end with a digest."""
+    digest = read_mmlu(".", base=write_hub(tmp_path)).digest
+    part(tmp_path, name)
+    (tmp_path / "anatomy" / "test-00000-of-00001.parquet").unlink()
+    assert read_mmlu(".", base=tmp_path).digest == digest
+
+
 @pytest.fixture
 def hub_cache(tmp_path, monkeypatch) -> Path:
     """An empty cache of the hub, in its own layout, and a network that would be noticed."""
@@ -418,6 +464,48 @@ def test_fault_74_nothing_in_the_cache(hub_cache, tmp_path):
     assert caught.value.code == "hub-unavailable"
     assert "HF_HUB_OFFLINE=0" in caught.value.fix
     assert REVISION in caught.value.fix
+
+
+def half_a_split(hub_cache: Path) -> Path:
+    """A revision in the cache whose test split lacks its second file."""
+    snapshot = hub_cache / "datasets--cais--mmlu" / "snapshots" / REVISION
+    rows = {"anatomy": ROWS["anatomy"]}
+    folder = write_hub(snapshot, lambda subject: "all", tests=rows)
+    part(folder, "00000-of-00002", "all")
+    (folder / "all" / "test-00000-of-00001.parquet").unlink()
+    return folder
+
+
+def test_fault_74_half_a_split_in_the_cache_is_missing(hub_cache, tmp_path):
+    half_a_split(hub_cache)
+    with pytest.raises(UsageFault) as caught:
+        read_mmlu(f"hub:cais/mmlu@{REVISION}", base=tmp_path)
+    assert caught.value.code == "data-missing"
+    assert "all/test-00001-of-00002.parquet" in caught.value.found
+
+
+def test_half_a_split_in_the_cache_is_downloaded_where_that_is_allowed(
+    hub_cache, tmp_path, monkeypatch
+):
+    import huggingface_hub
+
+    folder, calls = half_a_split(hub_cache), []
+
+    def snapshot_download(*args, local_files_only, **options):
+        calls.append(local_files_only)
+        if not local_files_only:
+            rows = {"virology": ROWS["virology"]}
+            brought = write_hub(hub_cache / "more", lambda subject: "all", tests=rows)
+            (brought / "all" / "test-00000-of-00001.parquet").rename(
+                folder / "all" / "test-00001-of-00002.parquet"
+            )
+        return str(folder)
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    for _ in range(2):
+        assert len(read_mmlu(f"hub:cais/mmlu@{REVISION}", base=tmp_path).questions) == 5
+    assert calls == [True, False, True]
 
 
 @pytest.mark.parametrize(("status", "attempts"), [(429, 3), (404, 1)])

@@ -9,7 +9,6 @@ from types import ModuleType
 import pytest
 
 from quantgate.backends.base import BackendSpec
-from quantgate.execution import device_memory as module
 from quantgate.execution import process
 from quantgate.execution.device_memory import DeviceMemory, device_memory
 from quantgate.execution.orders import GenerateOrder
@@ -87,7 +86,7 @@ def fresh():
 @pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("nvml", [None, Nvml(driver=False)], ids=["no module", "no driver"])
 def test_machines_without_a_driver_have_no_reader(monkeypatch, nvml):
-    monkeypatch.setitem(sys.modules, module.MODULE, nvml)
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
     assert device_memory() is None
 
 

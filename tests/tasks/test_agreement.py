@@ -96,19 +96,62 @@ def test_figures_are_those_of_the_definitions():
     assert largest_difference(other, anchor) == largest_difference(anchor, other) == 0.5
 
 
+def answered(task, items, top) -> AgreementSamples:
+    """Samples of a model whose most likely id behind some ids is `top(ids)`."""
+
+    def ask(requests) -> Answers:
+        answers = Answers.blank(requests, compared=True)
+        answers.kl[:] = 0.0
+        answers.logprobs[:] = [
+            0.0 if t != NO_TARGET else np.nan for r in requests for t in r.targets
+        ]
+        answers.top[:] = [top(r.ids[: at + 1]) for r in requests for at in r.scored]
+        return answers
+
+    return task.score(items, ask, None)
+
+
+def differing_at(*places: tuple[int, ...]):
+    """Most likely ids that are others behind `places`."""
+    return lambda ids: 1 + (ids in places)
+
+
+def test_position_that_several_letters_are_scored_at_counts_once(task, items):
+    """One question of six that differs is one position of 106, not four of 124."""
+    other = items.questions.items[2].context
+    anchor, engine = (answered(task, items, differing_at(*x)) for x in ((), (other,)))
+    scores = {score.metric: score for score in agreement_scores(engine, anchor, 0.0)}
+    assert scores["top1_agreement"].n == 6 + TOKENS
+    assert scores["top1_agreement"].value == (6 + TOKENS - 1) / (6 + TOKENS)
+    assert scores["mean_difference"].n == 6 * 4 + TOKENS - 1
+
+
+def test_letters_of_several_tokens_count_once_a_position(task, items):
+    """Letters 7 8, 7 9, 5 and 6 8 are predicted behind the question, behind 7 and behind 6."""
+    first, *others = items.questions.items
+    longer = replace(first, continuations=((7, 8), (7, 9), (5,), (6, 8)))
+    changed = replace(items, questions=replace(items.questions, items=(longer, *others)))
+    behind = [(*first.context, *letter) for letter in ((), (7,), (6,))]
+    anchor = answered(task, changed, differing_at())
+    for places, differ in (((), 0), (behind[1:2], 1), (behind[2:], 1), (behind, 3)):
+        engine = answered(task, changed, differing_at(*places))
+        assert len(engine.top) == 6 + 2 + TOKENS
+        assert (engine.top != anchor.top).sum() == differ
+
+
 def test_engine_agrees_with_plain_forwards(task, items, tiny_folder, tmp_path):
     """Every target of the probe, each sequence by itself through ONNX Runtime."""
     found = evaluator_in(tmp_path).run(replace(case_of(tiny_folder), is_reference=False), task)
     model = PlainModel(tiny_folder)
-    expected, top = [], []
+    expected, top = [], {}
     for request in items.requests:
         logprobs = model.logprobs(request.ids)
         for position, target in zip(request.scored, request.targets, strict=True):
-            top.append(int(logprobs[position].argmax()))
+            top[request.ids[: position + 1]] = int(logprobs[position].argmax())
             if target != NO_TARGET:
                 expected.append(logprobs[position, target])
     assert np.abs(found.samples.logprobs - expected).max() < 1e-4
-    assert (found.samples.top == top).mean() > 0.99
+    assert (found.samples.top == list(top.values())).mean() > 0.99
     assert found.samples.self_kl < 1e-9
 
 
