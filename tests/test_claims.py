@@ -97,6 +97,20 @@ def test_only_whole_suite_figures_with_a_policy_are_claimed():
     assert [claim.metric for claim in found] == ["accuracy"]
 
 
+def test_without_any_policy_the_first_metric_is_claimed_against_its_stored_baseline():
+    """The gate decides it all the same, with the tolerance stored."""
+    now = divergence([0.02, 0.02])
+    kept, other = (stored(0.02, 0.001, metric=name) for name in ("kl_mean", "top1_agreement"))
+    expected = [Claim("kl_mean", BASELINE, Direction.LOWER, Limit(0.001))]
+    unlimited = dict.fromkeys((score.metric for score in now.scores), Limits())
+    for policy in ({}, unlimited):
+        assert claims_of(now, policy, kept, None) == expected
+        assert not claims_of(now, policy, other, None)
+    for limited in ("top1_agreement", "elsewhere"):
+        policy = {**unlimited, limited: Limits(baseline=kind("absolute", 0.1))}
+        assert not claims_of(now, policy, kept, None)
+
+
 def letters(kinds):
     """Items of two sides, of which each question is right before and now, as `kinds` say."""
     gold = np.zeros(len(kinds), dtype=np.int8)

@@ -6,6 +6,7 @@ and a run finds 2.487 sqrt(lost + won) / n.
 """
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -78,6 +79,35 @@ def test_detectable_tolerance_is_held_against_the_figure(lost, won, verdict):
     """3 points: what is allowed to the digit passes, and a single answer more doesn't."""
     assert bounds_by_hand(lost, won)[2] < 0.03
     assert held_against_reference(lost, won, tolerance("absolute", 0.03)).verdict is verdict
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [(9, PASS), (10, REGRESSION)])
+@pytest.mark.parametrize(
+    ("limit", "n", "right"),
+    [
+        (tolerance("absolute", 0.03), 300, 250),
+        (tolerance("absolute", 0.1), 90, 75),
+        (tolerance("relative", 0.036), 300, 250),
+        (tolerance("ratio_to_reference", 0.964), 300, 250),
+        (tolerance("three_state", 0.01, 0.036), 300, 250),
+    ],
+)
+def test_nine_answers_are_allowed_of_any_number_of_questions(lost, verdict, limit, n, right):
+    """250/300 and 241/300 as decimals of 16 digits are more than 9/300 apart."""
+    decision = held_against_reference(lost, 0, limit, n=n, right=right)
+    assert decision.verdict is verdict
+    assert decision.delta == -lost / n
+    assert decision.allowed == 9 / n
+
+
+def test_nine_answers_of_a_subject_are_allowed():
+    letters = {"all": answered(250, 9, n=300), "odd": answered(70, n=90)}
+    now = questions(letters)
+    before = questions({**letters, "all": answered(250, n=300)}, case=REFERENCE)
+    limits = Limits(reference=tolerance("absolute", 0.03))
+    for metric in ("subject.all", "subject.odd"):
+        found = decide(now, metric, limits=limits, baseline=None, reference=before)
+        assert (found.verdict, MANY in found.reason) == (PASS, False)
 
 
 @pytest.mark.parametrize(("lost", "won", "verdict"), [(0, 0, PASS), (3, 3, INCONCLUSIVE)])
@@ -185,6 +215,20 @@ def test_items_of_another_figure_are_not_paired():
     )  # fmt: skip
     assert (decision.verdict, decision.evidence) == (REGRESSION, None)
     assert any("its items come to 0.8" in note for note in decision.notes)
+
+
+@pytest.mark.parametrize(
+    ("edited", "verdict"),
+    [(250 / 300, PASS), (0.833333334, REGRESSION), (0.833333333, PASS)],
+)
+def test_what_the_items_do_not_come_to_is_the_figure_itself(edited, verdict):
+    """Nine of 300 answers are allowed; a figure edited in its tenth digit counts as it stands."""
+    now, before = (questions({"all": answered(250, lost, n=300)}) for lost in (9, 0))
+    score = replace(before.score("accuracy"), value=edited)
+    before = replace(before, scores=(score,))
+    decision = held_against_baseline(now, before, "absolute", 0.03)
+    assert decision.evidence is not None
+    assert decision.verdict is verdict
 
 
 def test_worst_comparison_leads():
@@ -367,6 +411,14 @@ def test_stopped_run_is_held_against_the_references_same_questions():
         reference=whole,
     )  # fmt: skip
     assert (decision.verdict, decision.anchor, decision.reference) == (PASS, 0.8, 0.8)
+
+
+def test_stopped_run_may_lose_as_much_to_the_answer():
+    """Of 300 questions asked nine may be lost, whatever the others come to."""
+    now = questions({"all": answered(250, 9, n=300) + "." * 700}, sequential=SEQUENTIAL)
+    before = questions({"all": answered(250, n=300) + "A" * 700})
+    decision = held_against_baseline(now, before, "absolute", 0.03)
+    assert (decision.verdict, decision.delta) == (PASS, -0.03)
 
 
 def with_macro(run, value):

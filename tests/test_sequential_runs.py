@@ -271,11 +271,16 @@ def test_an_ended_run_is_resumed_at_the_batch_where_it_ended(opened, tmp_path, m
     assert len(rest.asked) < len(whole.asked)
 
 
-def test_stored_items_are_tested_against_and_an_unchanged_case_stops(make):
+def accepted(make, suites) -> Workspace:
+    """A workspace whose figures of these suites are stored, with their items."""
     workspace = make("close")
-    suites = ("-m", f"not agreement and {UNTIMED}")
-    stored = workspace.run(*suites, "--gate-update-baselines", "--gate-reason=first")
+    stored = workspace.run("-m", suites, "--gate-update-baselines", "--gate-reason=first")
     assert stored.results is not None, stored.text
+    return workspace
+
+
+def test_stored_items_are_tested_against_and_an_unchanged_case_stops(make):
+    workspace = accepted(make, f"not agreement and {UNTIMED}")
     with Opened(workspace, workspace.cache) as gate:
         for task in TASKS:
             for case in (gate.reference, gate.case):
@@ -290,6 +295,32 @@ def test_stored_items_are_tested_against_and_an_unchanged_case_stops(make):
                 )
                 assert set(gate.decide(task, case).values()) == {Verdict.PASS}
         assert "baseline" in gate.measure("mmlu").detail["sequential"]["against"]
+
+
+def test_a_stored_baseline_is_settled_even_where_its_policy_is_gone(make):
+    workspace = accepted(make, "perplexity")
+    policy = POLICY.index("[policy.perplexity.perplexity]"), POLICY.index("[policy.kl_divergence")
+    workspace.edit(POLICY[slice(*policy)], "")
+    with Opened(workspace, workspace.cache) as gate:
+        told = gate.measure("perplexity.strided").detail["sequential"]
+        assert told["stopped"]
+        assert told["verdicts"] == {"perplexity": {"baseline": "PASS"}}
+        assert gate.decide("perplexity.strided") == {"perplexity": Verdict.PASS}
+        gate.store.items_path(gate.case).unlink()
+    with Opened(workspace, workspace.cache) as gate:
+        found = gate.measure("perplexity.strided")
+        assert not found.detail["sequential"]["stopped"]
+        assert any("keeps no items" in line for line in found.warnings)
+        assert gate.decide("perplexity.strided") == {"perplexity": Verdict.PASS}
+
+
+def test_a_policy_of_subjects_alone_is_asked_in_full(make):
+    """A part of the questions would be decided by its accuracy, which nobody limits."""
+    workspace = accepted(make, "mmlu")
+    workspace.edit("[policy.mmlu.accuracy]", "[policy.mmlu.subject]")
+    with Opened(workspace, workspace.cache) as gate:
+        assert not gate.measure("mmlu").detail["sequential"]["stopped"]
+        assert all(name.startswith("subject.") for name in gate.decide("mmlu"))
 
 
 def test_what_has_no_sequential_test_is_asked_in_full(make, cache):

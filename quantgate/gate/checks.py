@@ -17,7 +17,7 @@ from fractions import Fraction
 from quantgate.baselines.schema import TaskBaseline
 from quantgate.gate.evidence import adjusted_p_value, pair
 from quantgate.gate.findings import is_divergence, settled, stopped
-from quantgate.gate.pairing import figure, ideal, mismatch, restrict, same
+from quantgate.gate.pairing import figure, ideal, mismatch, restrict, same, share
 from quantgate.gate.tolerances import (
     ABSOLUTE,
     SHARES,
@@ -27,7 +27,7 @@ from quantgate.gate.tolerances import (
     paired_allowance,
     rounded,
 )
-from quantgate.items import ItemResults, WindowItems, items_of
+from quantgate.items import ChoiceItems, ItemResults, WindowItems, items_of
 from quantgate.results import Direction, Evidence, Limits, Measurement, Score, Tolerance, Verdict
 
 _SAME = 1e-9  # two ways to add up the same items
@@ -180,7 +180,7 @@ def _other_figure(anchor: Anchor, metric: str, items: ItemResults) -> str:
 
 
 def _check(anchor: Anchor, score: Score, now: ItemResults | None) -> Check:
-    value, held = exact(score.value), exact(anchor.value)
+    value, held = _exact_figures(score, anchor, now)
     tolerance, share_of = anchor.tolerance, None
     if anchor.against == "reference" and held == 0 and tolerance.kind in SHARES:
         # A share of nothing would allow nothing; meant is the figure as it stands.
@@ -203,3 +203,21 @@ def _check(anchor: Anchor, score: Score, now: ItemResults | None) -> Check:
         evidence=evidence,
         chance=chance,
     )
+
+
+def _exact_figures(
+    score: Score, anchor: Anchor, now: ItemResults | None
+) -> tuple[Fraction, Fraction]:
+    """Return the figure and its anchor; accuracies as right answers over questions.
+
+    As decimals of 16 digits 250/300 and 241/300 are more than 9/300 apart. What the answers don't
+    come to, to the last digit, is the decimal all the same.
+    """
+    before, plain = anchor.items, (exact(score.value), exact(anchor.value))
+    if not isinstance(now, ChoiceItems) or not isinstance(before, ChoiceItems):
+        return plain
+    value, held = share(score.metric, now), share(score.metric, before)
+    if value is None or held is None:
+        return plain
+    same_figures = (float(value), float(held)) == (score.value, anchor.value)
+    return (value, held) if same_figures else plain

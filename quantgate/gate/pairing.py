@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,11 +105,19 @@ def questions_of(metric: str, items: ChoiceItems) -> NDArray[np.bool_] | None:
     return None if groups is None or not name else items.asked & (groups == name)
 
 
+def share(metric: str, items: ChoiceItems) -> Fraction | None:
+    """Return an accuracy as what it is, right answers over questions; None where it has none."""
+    mask = questions_of(metric, items)
+    if mask is None or not mask.any():
+        return None
+    return Fraction(int(items.correct[mask].sum()), int(mask.sum()))
+
+
 def figure(metric: str, items: ItemResults) -> float | None:
     """Return a metric's value over the items; None where they don't yield it."""
     if isinstance(items, ChoiceItems):
-        mask = questions_of(metric, items)
-        return None if mask is None or not mask.any() else float(items.correct[mask].mean())
+        part = share(metric, items)
+        return None if part is None else float(part)
     if metric not in items.sums or not items.counts[metric].sum() > 0:
         return None
     if is_median(metric):

@@ -11,7 +11,7 @@ With anchor A and tolerance t, the harmful change that passes is
 - `three_state`: t |A| as it should be, `at_risk` |A| at most.
 
 Nothing is rounded: numbers are the exact decimals that they are written as, since binary floats put
-0.81 - 0.80 above 0.01.
+0.81 - 0.80 above 0.01. An accuracy whose answers are kept is the fraction itself (`checks`).
 """
 
 from __future__ import annotations

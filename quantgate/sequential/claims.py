@@ -65,15 +65,16 @@ def claims_of(
 
     Args:
         measurement: of any part of the items.
-        limits: the policy by metric.
+        limits: the policy by metric, those included that only a complete run has.
         baseline: what is stored for its task.
         reference: the reference's measurement, or None.
     """
     claims = []
+    gated = _gated(measurement, limits)
     for score in measurement.scores:
-        policy = limits.get(score.metric, Limits())
-        if "." in score.metric or policy == Limits():
+        if "." in score.metric or score.metric not in gated:
             continue
+        policy = limits.get(score.metric, Limits())
         stored = None if baseline is None else baseline.metrics.get(score.metric)
         if stored is not None:
             limit = _limit(stored.tolerance.tolerance(), score, exact(stored.value), BASELINE)
@@ -85,6 +86,15 @@ def claims_of(
             limit = _limit(policy.reference, score, anchor, REFERENCE)
             claims.append(Claim(score.metric, REFERENCE, score.direction, limit))
     return claims
+
+
+def _gated(measurement: Measurement, limits: Mapping[str, Limits]) -> set[str]:
+    """The metrics that a policy limits; the first where none does, as in `GateSession.gated`.
+
+    The first one's stored baseline is in force even where its policy is gone.
+    """
+    limited = {metric for metric, policy in limits.items() if policy != Limits()}
+    return limited or {score.metric for score in measurement.scores[:1]}
 
 
 def _limit(

@@ -16,7 +16,7 @@ from quantgate.cases import Case
 from quantgate.gate.findings import is_divergence
 from quantgate.manifest.manifest import Manifest
 from quantgate.measurements import Pair
-from quantgate.results import Measurement, Verdict
+from quantgate.results import Limits, Measurement, Verdict
 from quantgate.sequential.betting import LEVEL
 from quantgate.sequential.claims import claims_of
 from quantgate.sequential.looks import Look, Verdicts
@@ -24,6 +24,7 @@ from quantgate.sequential.staging import AnyTask, Staging, Taken, anchor_of
 from quantgate.suites import MMLU
 
 Make = Callable[[Pair, str], Measurement]
+GROUPS = ("subject", "category")
 NOTHING = "there is nothing to test against, no stored baseline and no limit against a reference"
 UNDECIDED = "subjects and categories are not decided by a part of the questions"
 
@@ -118,16 +119,21 @@ class SequentialRuns:
         if anchor is not None and not is_divergence(now):
             reference = self._make(anchor, name)
         case = pair.case
-        limits = {
-            score.metric: self._manifest.limits(case, name, score.metric.partition(".")[0])
-            for score in now.scores
-        }
         stored = self._baselines.read(case)
         baseline = None if stored is None else stored.tasks.get(name)
         kept = None if baseline is None else self._baselines.items(case, name)
-        claims = tuple(claims_of(now, limits, baseline, reference))
+        claims = tuple(claims_of(now, self._limits(case, now), baseline, reference))
         fails = self._manifest.tasks.mmlu.degenerate == "fail"
         return Look(now, claims, kept, reference, doubtful=fails and "degenerate" in now.detail)
+
+    def _limits(self, case: Case, now: Measurement) -> dict[str, Limits]:
+        """The policy by metric, that of `GROUPS` as well: a part of the questions scores none."""
+        metrics = [score.metric for score in now.scores]
+        metrics += GROUPS if now.task == MMLU else ()
+        return {
+            metric: self._manifest.limits(case, now.task, metric.partition(".")[0])
+            for metric in metrics
+        }
 
 
 def _hindrances(looks: Sequence[Look]) -> tuple[str, ...]:
