@@ -57,11 +57,10 @@ FLAGS = frozenset((
 ))  # fmt: skip
 _LONGEST_FACT = 200
 _CI_MARKS = ("CI", "GITHUB_ACTIONS", "TF_BUILD", "GITLAB_CI", "BUILDKITE", "JENKINS_URL")
-# What can move a number, of the facts that `collect` gives and of a backend's identity.
-_TELLING = frozenset({"quantgate", "python", "machine", "cpu", "packages"}) | frozenset((
-    "backend", "provider", "providers", "provider_options", "device", "driver", "threads",
-    "packing", "dtype", "versions", "onnxruntime", "onnxruntime_genai", "torch",
-))  # fmt: skip
+# Of the facts that `collect` gives, what moves no number; `package` is an identity's digest of the
+# files, whose change is what gates are for. All else is told: a list of what to tell would miss
+# what a backend's identity has new.
+_SILENT = frozenset({"os", "time_utc", "git_commit", "ci", "package"})
 
 
 def collect() -> dict[str, Any]:
@@ -90,10 +89,10 @@ def in_ci() -> bool:
 def drift(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return lines such as `onnxruntime 1.30.0 -> 1.31.1` for differences that can move a number.
 
-    Takes two results of `collect`, or two backend identities: versions, processor, provider and
-    driver are told; time, kernel release, commit, CI facts and digests are not.
+    Takes two results of `collect`, or two backend identities: versions, processor, provider,
+    device and options are told; time, kernel release, commit, CI facts and digests are not.
     """
-    before, after = dict(_leaves(old)), dict(_leaves(new))
+    before, after = (dict(_leaves(_telling(facts))) for facts in (old, new))
     lines = []
     for name in sorted(before.keys() | after.keys()):
         was, now = before.get(name), after.get(name)
@@ -111,14 +110,16 @@ def _told(value: object) -> str:
     return "absent" if value is None else str(value)
 
 
-def _leaves(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _telling(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if key not in _SILENT}
+
+
+def _leaves(facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in facts.items():
-        if not prefix and key not in _TELLING:
-            continue
         if isinstance(value, Mapping):
             # A package is known by its own name; everything else keeps the name of its group.
-            inner = "" if key in {"packages", "versions"} else f"{prefix}{key} "
-            yield from ((inner + name, leaf) for name, leaf in _leaves(value, f"{key} "))
+            group = "" if key == "packages" else f"{key} "
+            yield from ((group + name, leaf) for name, leaf in _leaves(value))
         else:
             yield key, list(value) if isinstance(value, tuple) else value
 

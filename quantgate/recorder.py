@@ -52,7 +52,8 @@ class Recorder:
     """Collects records and writes them out.
 
     Each record goes to a journal of this run as it comes, so that a crash loses nothing measured;
-    the journal is removed once `results.json` holds all of it.
+    the journal is removed once `results.json` holds all of it. Where the disk refuses the journal,
+    the figures are in memory still, and what is left to measure is measured.
 
     Args:
         manifest: the manifest in force.
@@ -68,16 +69,13 @@ class Recorder:
         self._started = started or datetime.now(UTC)
         name = f"run-{self._started:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}.jsonl"
         self._journal = Journal(options.reports / name)
+        self._unkept: GateError | None = None
         self._seen: set[tuple[str, str, str]] = set()
         self.measurements: list[Measurement] = []
         self.decisions: list[Decision] = []
 
     def take(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Add a test's records; a measurement that several tests report counts once.
-
-        Raises:
-            InvalidMeasurement: the disk refuses.
-        """
+        """Add a test's records; a measurement that several tests report counts once."""
         for record in records:
             value = from_record(record)
             metric = value.metric if isinstance(value, Decision) else ""
@@ -89,7 +87,14 @@ class Recorder:
                 self.measurements.append(value)
             else:
                 self.decisions.append(value)
+            self._keep(record)
+
+    def _keep(self, record: Mapping[str, Any]) -> None:
+        """Add a record to the journal; the first refusal of the disk is told at the end."""
+        try:
             self._journal.append(record)
+        except GateError as fault:
+            self._unkept = self._unkept or fault
 
     def update_baselines(self, provenance: Mapping[str, Any]) -> Update:
         """Store every complete measurement that was decided and found valid, case by case.
@@ -228,4 +233,6 @@ class Recorder:
         texts = [f"{m.case_id} {m.task}: {w}" for m in self.measurements for w in m.warnings]
         texts += [f"{d.case_id} {d.task} {d.metric}: {n}" for d in self.decisions for n in d.notes]
         texts += maps_of(self.measurements).warnings
+        if self._unkept is not None:
+            texts.append(f"figures were in memory alone, where a crash loses them: {self._unkept}")
         return list(dict.fromkeys(texts))

@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from quantgate import __version__
 from quantgate.answers import Answers, places_of
 from quantgate.backends.base import FloatArray
 from quantgate.cases import Case
@@ -18,11 +18,12 @@ from quantgate.errors import InvalidMeasurement
 from quantgate.execution.journal import BatchJournal, RunJournal
 from quantgate.execution.ordering import Ordering, Ticket
 from quantgate.execution.orders import Order, Readings
+from quantgate.own_code import answering_digest
 from quantgate.plan import Plan
 from quantgate.requests import Ids, Request
 from quantgate.row_files import RowFile
 from quantgate.sessions import Sessions
-from quantgate.storage import canonical_json, sha256_bytes
+from quantgate.storage import canonical_json, require_free_space, sha256_bytes
 from quantgate.tasks.base import KeptRows
 from quantgate.traces import HIDDEN, Trace, TraceStore, TraceWriter
 
@@ -104,7 +105,7 @@ class Round:
             "requests": self._ordering.digest,
             "plan": self._plan.digest,
             "anchor": self._anchor.digest if self._anchor else "",
-            "quantgate": __version__,
+            "code": answering_digest(),
             "numpy": np.__version__,
         }
 
@@ -140,7 +141,8 @@ class Round:
 
     def _ask(self, task: str, name_of: NameOf, writer: TraceWriter | None) -> Answers:
         answers = Answers.blank(self._requests, compared=self._ordering.compares)
-        rows = _RowSink(writer, places_of(self._requests))
+        folder = self._asker.traces.folder(self._key)
+        rows = _RowSink(writer, places_of(self._requests), folder)
         listener = self._asker.listener
         listener.begin(self._case, task, self._plan.computed)
         try:
@@ -202,10 +204,10 @@ def _at(fault: InvalidMeasurement, item: str) -> InvalidMeasurement:
 
 
 class _RowSink:
-    """Writes a reference's hidden rows into its trace, by place."""
+    """Writes a reference's hidden rows into its trace, by place; `folder` is where that will be."""
 
-    def __init__(self, writer: TraceWriter | None, places: int) -> None:
-        self._writer, self._places = writer, places
+    def __init__(self, writer: TraceWriter | None, places: int, folder: Path) -> None:
+        self._writer, self._places, self._folder = writer, places, folder
         self._rows: RowFile | None = None
 
     def put(self, ticket: Ticket, hidden: FloatArray | None) -> None:
@@ -213,6 +215,12 @@ class _RowSink:
         if self._writer is None or hidden is None:
             return
         if self._rows is None:
-            shape = (self._places, hidden.shape[1])
-            self._rows = self._writer.allocate(HIDDEN, shape, hidden.dtype)
+            self._rows = self._allocate(self._writer, hidden)
         self._rows[ticket.places] = hidden
+
+    def _allocate(self, writer: TraceWriter, hidden: FloatArray) -> RowFile:
+        shape = (self._places, hidden.shape[1])
+        size = shape[0] * shape[1] * hidden.dtype.itemsize
+        # Until the session has ended, the journal on the same disk has the rows as well.
+        require_free_space(self._folder, 2 * size)
+        return writer.allocate(HIDDEN, shape, hidden.dtype)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantgate.storage import require_free_space
+from quantgate.storage import require_free_space, reserve, storage_fault
 
 
 class RowFile:
@@ -30,10 +30,15 @@ class RowFile:
         """A new file whose rows are to be filled.
 
         Raises:
-            InvalidMeasurement: `storage-full` where the disk can't take it.
+            InvalidMeasurement: `storage-full` where the disk can't take it, or another code of
+                `storage.storage_fault`.
         """
         require_free_space(path.parent, int(np.prod(shape)) * dtype.itemsize)
-        np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        try:
+            np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        except OSError as error:
+            raise storage_fault(error, path) from error
+        reserve(path)
         return cls(path)
 
     def __getitem__(self, places: NDArray[np.int64]) -> NDArray[Any]:

@@ -23,6 +23,7 @@ from quantgate.errors import InvalidMeasurement
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
 _TAKEN = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EACCES, errno.EPERM})
+_UNABLE = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 _LONGEST_STEM = 80  # a temporary name must fit in 255 bytes, whatever script the name is in
 
 
@@ -169,6 +170,25 @@ def require_free_space(folder: Path, needed_bytes: int) -> None:
             found=f"{free_bytes:,} free bytes",
             fix="free space there, or choose another folder",
         )
+
+
+def reserve(path: Path) -> None:
+    """Give every byte of a file its place on the disk, as far as system and file system can.
+
+    A file that was only made long has holes. Where one can't be filled, because the disk is full by
+    then, the system kills the process that writes there through a mapping (SIGBUS).
+
+    Raises:
+        InvalidMeasurement: the disk can't take it or refuses (codes of `storage_fault`).
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with _named(path), path.open("rb+") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        except OSError as error:
+            if error.errno not in _UNABLE:
+                raise
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -1,5 +1,6 @@
 """Asking a model that runs out of memory, dies or was interrupted, and what is told of it."""
 
+import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -303,3 +304,21 @@ def _same(found, expected) -> bool:
     if isinstance(expected, np.ndarray):
         return np.array_equal(found, expected, equal_nan=True)
     return bool(found == expected)
+
+
+# --- the disk -----------------------------------------------------------------------------------
+
+
+def test_fault_55_journal_counts_in_the_room_for_a_references_rows(
+    text, tiny_folder, tmp_path, monkeypatch
+):
+    """It has the same rows, on the same disk, until the session has ended."""
+    reference = case_of(tiny_folder)
+    evaluator_in(tmp_path / "whole").run(reference, text)
+    (kept,) = (tmp_path / "whole").rglob("hidden.npy")
+    room = shutil.disk_usage(tmp_path)._replace(free=kept.stat().st_size * 3 // 2)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room)
+    with pytest.raises(InvalidMeasurement) as caught:
+        evaluator_in(tmp_path / "short").run(reference, text)
+    assert caught.value.code == "storage-full"
+    assert not list((tmp_path / "short" / "traces").iterdir())

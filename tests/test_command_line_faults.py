@@ -15,6 +15,7 @@ import pytest
 
 from quantgate.execution.turns import Turns
 from quantgate.results import Verdict
+from tests.command_line import Workspace
 from tests.planted_runs import decide, run_of, save
 
 PASSED, FAILED, REFUSED = 0, 1, 4
@@ -91,6 +92,61 @@ def test_fault_57_results_cut_off_in_writing_leave_the_older_ones(gated):
     decided = [json.loads(line) for line in journal.read_bytes().splitlines()]
     assert "accuracy" in json.dumps(decided), "what was measured is in the journal"
     assert not [path for path in files_under(kept.parent) if path.suffix == ".tmp"]
+
+
+@pytest.fixture
+def quick(tmp_path, tiny_folder, other_folder, mmlu_folder, text_file) -> Workspace:
+    """A workspace whose packages needn't be built, with a cache of its own."""
+    return Workspace(
+        tmp_path / "quick",
+        reference=tiny_folder,
+        candidate=other_folder,
+        mmlu=mmlu_folder,
+        text=text_file,
+        cache=tmp_path / "cache",
+    )
+
+
+def test_fault_57_report_folder_that_cannot_be_written_loses_no_verdict(quick):
+    (quick.folder / "closed").write_text("a file where the folder is to be", encoding="utf-8")
+    outcome = quick.run("-m", "mmlu", "--gate-report-dir=closed")
+    assert outcome.status == FAILED, outcome.text
+    assert "INTERNALERROR" not in outcome.text
+    assert re.search(r"not written: \[storage-\w+\]", outcome.text)
+    for case in ("tiny-fp32-ort-cpu", "tiny-int4-ort-cpu"):
+        assert re.search(rf"{case}\W+mmlu\W", outcome.text), "both are in the table"
+
+
+ROLLING = """\
+[policy.perplexity.word_perplexity]
+reference = { relative = 5.0 }
+
+[policy.perplexity.byte_perplexity]
+reference = { relative = 5.0 }
+
+[policy.perplexity.bits_per_byte]"""
+
+
+def test_figure_that_is_not_finite_is_invalid_and_the_others_are_decided(quick, tmp_path):
+    """A text that isn't written in words has no finite perplexity a word."""
+    (tmp_path / "written.txt").write_text("大きさ" * 400 + "\n", encoding="utf-8")
+    quick.edit('text = "text.txt"', f'text = "{(tmp_path / "written.txt").as_posix()}"')
+    quick.edit("stride = 64", 'stride = 64\nprotocols = ["rolling"]')
+    strided = "[policy.perplexity.perplexity]\nbaseline = { relative = 0.001 }"
+    quick.edit(strided, ROLLING)
+    outcome = quick.run("-m", "perplexity", "-k", "int4")
+    assert outcome.status == FAILED, outcome.text
+    found = {metric: each for (_, _, metric), each in outcome.decisions("int4").items()}
+    verdicts = {metric: each["verdict"] for metric, each in found.items()}
+    assert verdicts == {
+        "word_perplexity": "INVALID",
+        "byte_perplexity": "PASS",
+        "bits_per_byte": "PASS",
+    }
+    assert found["word_perplexity"]["reason"].startswith(
+        "word_perplexity is inf, which is no finite number"
+    )
+    assert "Out of range float" not in outcome.text
 
 
 def test_fault_62_tolerance_below_the_measured_noise_is_inconclusive(gated):

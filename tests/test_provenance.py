@@ -12,6 +12,11 @@ from pathlib import Path
 import pytest
 
 from quantgate import __version__, provenance
+from quantgate.backends import torch as torch_engine
+from quantgate.backends.ortgenai import OrtGenaiBackend
+from quantgate.packages.package import open_package
+from tests.running import backend_of
+from tests.tiny_torch import write_model
 
 
 @pytest.fixture
@@ -104,6 +109,51 @@ def test_drift_of_identities_tells_provider_and_not_digest():
     assert provenance.drift(old, new) == [
         "provider CPUExecutionProvider -> CUDAExecutionProvider",
         "provider_options threads 1 -> 2",
+    ]
+
+
+def test_fault_43_drift_tells_the_options_of_onnx_runtime(other_folder):
+    plain = backend_of(other_folder).identity
+    options = {
+        "accuracy_level": 4,
+        "session_options": {"enable_mem_pattern": "0"},
+        "provider_options": {"arena_extend_strategy": "kNextPowerOfTwo"},
+        "packing": False,
+    }
+    assert provenance.drift(plain, backend_of(other_folder, **options).identity) == [
+        "accuracy_level absent -> 4",
+        "packing True -> False",
+        "provider_options arena_extend_strategy absent -> kNextPowerOfTwo",
+        "session_options enable_mem_pattern absent -> 0",
+    ]
+
+
+def test_fault_43_drift_tells_the_versions_of_onnx_runtime_genai(tiny_folder, other_folder):
+    was, now = (
+        OrtGenaiBackend(open_package(folder), threads=1).identity
+        for folder in (tiny_folder, other_folder)
+    )
+    assert provenance.drift(was, now) == [], "other weights are what gates are for"
+    old = {**was, "onnxruntime_genai": "0.1.0", "onnxruntime": "1.0.0"}
+    assert provenance.drift(old, now) == [
+        f"onnxruntime 1.0.0 -> {now['onnxruntime']}",
+        f"onnxruntime_genai 0.1.0 -> {now['onnxruntime_genai']}",
+    ]
+
+
+def test_fault_43_drift_tells_the_device_of_torch(tmp_path, monkeypatch):
+    folder = write_model(tmp_path / "llama", "llama")
+    identities = []
+    for name in ("NVIDIA A100-SXM4-80GB", "NVIDIA H100 80GB HBM3"):
+        monkeypatch.setattr(torch_engine, "device_names", lambda *_, name=name, **__: [name])
+        identities.append(torch_engine.TorchBackend(folder, threads=1).identity)
+    old = {**identities[0], "transformers": "4.0.0"}
+    new = {**identities[1], "device_map": "auto", "trust_remote_code": True}
+    assert provenance.drift(old, new) == [
+        "device_map absent -> auto",
+        "device_name NVIDIA A100-SXM4-80GB -> NVIDIA H100 80GB HBM3",
+        f"transformers 4.0.0 -> {new['transformers']}",
+        "trust_remote_code absent -> True",
     ]
 
 

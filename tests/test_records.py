@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 
@@ -61,6 +63,18 @@ BARE = Decision(
 @pytest.mark.parametrize("value", [MEASUREMENT, DECISION, BARE])
 def test_records_survive_json(value):
     assert from_record(json.loads(json.dumps(to_record(value)))) == value
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_figure_that_is_not_finite_takes_none_along(value):
+    broken = replace(SCORE, metric="worse", value=value, stderr=value, noise=value)
+    detail = {"subjects": [{"x": value, "y": (1, value)}]}
+    found = replace(MEASUREMENT, scores=(broken, SCORE), detail=detail)
+    back = from_record(json.loads(json.dumps(to_record(found), allow_nan=False)))
+    assert math.isnan(back.scores[0].value)
+    assert (back.scores[0].stderr, back.scores[0].noise) == (None, None)
+    assert back.scores[1] == SCORE
+    assert back.detail == {"subjects": [{"x": None, "y": [1, None]}]}
 
 
 def test_a_record_of_another_kind_is_refused():

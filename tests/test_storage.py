@@ -105,6 +105,60 @@ def test_fault_55_free_space_is_checked_before(tmp_path):
     assert not folder.exists()
 
 
+RESERVES = pytest.mark.skipif(
+    not hasattr(os, "posix_fallocate"), reason="the system reserves nothing"
+)
+
+
+@pytest.fixture
+def sparse(tmp_path) -> Path:
+    """A file of which only the first bytes were written."""
+    path = tmp_path / "rows.npy"
+    with path.open("wb") as file:
+        file.write(b"head")
+        file.truncate(1 << 20)
+    return path
+
+
+@RESERVES
+def test_fault_55_reserved_file_has_no_holes(sparse):
+    storage.reserve(sparse)
+    found = sparse.stat()
+    assert found.st_blocks * 512 >= found.st_size == 1 << 20
+    assert sparse.read_bytes() == b"head" + bytes((1 << 20) - 4)
+
+
+def refuse_to_reserve(monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(storage.os, "posix_fallocate", refuse)
+
+
+@RESERVES
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.ENOSPC, "storage-full"), (errno.EIO, "storage-failed")]
+)
+def test_fault_55_what_cannot_be_reserved_is_told(sparse, monkeypatch, number, code):
+    refuse_to_reserve(monkeypatch, number)
+    with pytest.raises(InvalidMeasurement) as caught:
+        storage.reserve(sparse)
+    assert caught.value.code == code
+    assert str(sparse) in str(caught.value)
+
+
+@RESERVES
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EINVAL])
+def test_file_system_that_reserves_nothing_is_used_as_it_is(sparse, monkeypatch, number):
+    refuse_to_reserve(monkeypatch, number)
+    storage.reserve(sparse)
+
+
+def test_system_that_reserves_nothing_is_used_as_it_is(sparse, monkeypatch):
+    monkeypatch.delattr(storage.os, "posix_fallocate", raising=False)
+    storage.reserve(sparse)
+
+
 def test_staged_folder_appears_whole(tmp_path):
     final = tmp_path / "cache" / "digest"
     with storage.staged_directory(final) as staged:

@@ -1,7 +1,9 @@
 """A kept run comes back whole, or not at all."""
 
+import errno
 import gc
 import json
+import os
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -153,6 +155,28 @@ def test_fault_52_rows_that_the_disk_cannot_take_are_refused_before(tmp_path):
     with pytest.raises(InvalidMeasurement) as caught, store.write(KEY) as writer:
         writer.allocate("hidden", (10**12, 4096), np.dtype(np.float16))
     assert caught.value.code == "storage-full"
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system reserves nothing")
+def test_fault_55_rows_have_their_place_before_they_come(tmp_path):
+    """A disk that fills later can't kill the process that writes them."""
+    store = TraceStore(tmp_path)
+    with store.write(KEY) as writer:
+        writer.allocate("hidden", (1000, 1000), np.dtype(np.float16))
+        (path,) = tmp_path.rglob("hidden.npy")
+        assert path.stat().st_blocks * 512 >= path.stat().st_size > 2_000_000
+
+
+def test_fault_55_disk_that_fills_while_rows_get_their_place_is_full(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    store = TraceStore(tmp_path)
+    with pytest.raises(InvalidMeasurement) as caught:
+        keep(store)
+    assert caught.value.code == "storage-full"
+    assert list(tmp_path.iterdir()) == []
 
 
 def _keep_many(root: Path, barrier) -> None:

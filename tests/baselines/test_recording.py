@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from quantgate import journal
 from quantgate.baselines.store import BaselineStore
 from quantgate.cases import Case
 from quantgate.options import RunOptions
@@ -196,3 +199,37 @@ def test_a_run_begins_when_it_is_said_to_and_not_with_its_first_record(options, 
     recorder = Recorder(Manifest(), options, began)
     end(recorder, options, monkeypatch)
     assert results_of(options)["started"] == "2026-01-02T03:04:05.000Z"
+
+
+def fill(monkeypatch):
+    """Have every write find a full disk."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(journal.os, "write", full)
+
+
+def test_fault_55_figures_stay_where_the_disk_refuses_them(options, monkeypatch):
+    first, second = measure(0.8), measure(0.7, task="mmlu.greedy")
+    with monkeypatch.context() as full:
+        fill(full)
+        recorder = record(options, first, decide(first, Verdict.PASS))
+    recorder.take([to_record(second)])
+    assert recorder.measurements == [first, second]
+    (told,) = (line for line in recorder.warnings() if "storage-full" in line)
+    assert "in memory alone" in told
+    text, clean = end(recorder, replace(options, update=False), monkeypatch)
+    assert clean, "the results are whole, and so the journal isn't missed"
+    assert f"note: {told}" in text
+    assert [path.name for path in options.reports.glob("*.json*")] == ["results.json"]
+
+
+def test_fault_57_report_folder_that_cannot_be_written_ends_no_run(options, monkeypatch):
+    options.reports.write_text("a file where the folder is to be", encoding="utf-8")
+    found = measure(0.8)
+    recorder = record(options, found, decide(found, Verdict.PASS))
+    assert recorder.measurements == [found]
+    text, clean = end(recorder, options, monkeypatch)
+    assert not clean
+    assert "\nnot written: [storage-failed]" in text
