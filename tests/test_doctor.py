@@ -10,10 +10,12 @@ import time
 
 import pytest
 
+from quantgate.baselines.store import BaselineStore
 from quantgate.cli import main
 from quantgate.doctor import caches, machine
 from quantgate.doctor.findings import Level
 from tests.command_line import Workspace
+from tests.storing import CASE, answers, measure, update
 
 SOUND, AILING = 0, 1
 
@@ -125,6 +127,26 @@ def test_a_damaged_baseline_is_told(workspace, ask):
     status, text = ask()
     assert status == AILING
     assert "int4-ort-cpu.json" in "".join(failures(text))
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_damaged_items_of_a_baseline_are_told_and_missing_ones_noted(workspace, ask, damage):
+    store = BaselineStore(workspace.folder / "baselines")
+    update(store, measure(detail=answers({"law": 8})))
+    items = store.items_path(CASE)
+    if damage == "gone":
+        items.unlink()
+        status, text = ask()
+        assert status == SOUND, text
+        line, *_ = [each for each in text.splitlines() if "lacks the items of mmlu" in each]
+        assert line.startswith("  note")
+        return
+    items.write_bytes(items.read_bytes()[:-20])
+    status, text = ask()
+    assert status == AILING, text
+    (line,) = failures(text)
+    assert "baseline-items" in line
+    assert items.name in line
 
 
 def test_a_base_that_can_t_be_reached_is_told(workspace, ask):

@@ -74,9 +74,9 @@ class GitBase:
         Committed, staged, unstaged and untracked changes all count; deleted files too.
         """
         where = ("--", str(self._prefix))
-        tracked = self._ask(
-            "diff", "--name-only", "--no-renames", "--no-ext-diff", "-z", self.commit, *where
-        )
+        # .gitmodules comes with the branch: its `ignore = all` must hide no submodule.
+        options = ("--name-only", "--no-renames", "--no-ext-diff", "--ignore-submodules=none", "-z")
+        tracked = self._ask("diff", *options, self.commit, *where)
         untracked = self._ask("ls-files", "--others", "-z", *where)
         if tracked is None or untracked is None:
             _refuse("to compare the baselines with git", "git failed", "check the repository")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from quantgate.run_file import RunFile
 
 ARTIFACT = "quantgate-results"
+BOT = "github-actions[bot]"  # whose the token of a job is, unless another is given
 
 
 def add(commands: Any) -> None:
@@ -26,6 +27,7 @@ def add(commands: Any) -> None:
     part.add_argument(
         "--watch", type=Path, action="append", default=[], help="touches every model; repeatable"
     )
+    part.add_argument("--arguments", default="", help="further ones of the run, a line each")
     part.set_defaults(act=changed)
     part = parts.add_parser("outputs", help="write a run's outputs, annotations and summary")
     part.add_argument("--reports", type=Path, required=True, help="folder with results.json")
@@ -36,11 +38,13 @@ def add(commands: Any) -> None:
     part.set_defaults(act=outputs)
     part = parts.add_parser("comment", help="comment on the pull request of a finished run")
     part.add_argument("--artifact", default=ARTIFACT, help=f"name of the artifact ({ARTIFACT})")
+    part.add_argument("--author", default=BOT, help=f"login behind the token ({BOT})")
     part.set_defaults(act=comment)
 
 
 def changed(options: argparse.Namespace) -> int:
     """Print and output the selection."""
+    from quantgate.github.arguments import read_arguments
     from quantgate.github.changed import select
     from quantgate.github.outputs import workflow_command
     from quantgate.github.settings import changed_settings
@@ -50,7 +54,13 @@ def changed(options: argparse.Namespace) -> int:
     manifest = load_manifest(options.manifest)
     branch = os.environ.get("GITHUB_BASE_REF")
     base = options.base or (f"origin/{branch}" if branch else None)
-    selection = select(manifest, base if options.models == "changed" else None, options.watch)
+    given = read_arguments(options.arguments)
+    selection = select(
+        manifest,
+        base if options.models == "changed" else None,
+        [*options.watch, *given.paths],
+        given.unknown,
+    )
     reasons = [plain(reason) for reason in selection.reasons]
     print("\n".join(reasons) or "nothing to measure: no model's files differ from the base")
     settings = [] if base is None else changed_settings(manifest.file, base)
@@ -60,7 +70,7 @@ def changed(options: argparse.Namespace) -> int:
         print(workflow_command("warning", "\n".join(settings), title=title))
     _output(
         {
-            "run": str(bool(selection.groups)).lower(),
+            "run": str(selection.everything or bool(selection.groups)).lower(),
             "expression": selection.expression,
             "reasons": "\n".join(reasons),
             "settings": "\n".join(settings),
@@ -100,7 +110,7 @@ def comment(options: argparse.Namespace) -> int:
         _environment("GITHUB_TOKEN"),
     )
     run = read_event(Path(_environment("GITHUB_EVENT_PATH")))
-    print(post(github, run, options.artifact))
+    print(post(github, run, options.artifact, options.author))
     return 0
 
 

@@ -60,13 +60,16 @@ def check_data(manifest: Manifest) -> Iterator[Finding]:
 
 
 def check_baselines(manifest: Manifest) -> Iterator[Finding]:
-    """Read every case's stored figures."""
+    """Read every case's stored figures and items, as a run does before it begins."""
     store = BaselineStore(manifest.base / "baselines")
     missing = []
     for case in manifest.cases():
         try:
+            unpaired = store.check(case)
             if store.read(case) is None:
                 missing.append(case.id)
+            if unpaired:
+                yield _without_items(store.items_path(case), unpaired)
         except GateError as fault:
             yield failed("baselines", fault)
     count = len(manifest.cases()) - len(missing)
@@ -91,6 +94,12 @@ def check_packages(manifest: Manifest, cache: Path) -> Iterator[Finding]:
         except GateError as fault:
             found = failed("packages", fault)
             yield Finding("packages", f"{name}: {found.what}", found.level, found.fix)
+
+
+def _without_items(path: Path, tasks: list[str]) -> Finding:
+    told = f"{path} lacks the items of {', '.join(tasks)}: later runs are not paired with them"
+    fix = "restore it with git, or store the baseline again"
+    return Finding("baselines", told, Level.NOTE, fix)
 
 
 def _corpus(

@@ -3,7 +3,7 @@
 A variant is left out only where git proves that nothing it rests on differs from the merge base:
 its package (or the folder it is built from), its reference's, its baselines. The manifest, the
 data, the workflows and whatever else is watched touch every variant. Where git can't tell, a
-variant is measured.
+variant is measured; where the manifest names none, the run says whether it evaluated anything.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from quantgate.manifest.manifest import Manifest
 
 WORKFLOWS = ".github"
+SUBMODULES = ".gitmodules"
 BASELINES = "baselines"
+OUTSIDE = "lies outside the repository: git can't tell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,8 @@ class Selection:
 
     Attributes:
         groups: `<model>-<variant>` of each variant to measure.
-        everything: nothing is left out, so nothing needs to be selected.
+        everything: nothing is left out, so nothing needs to be selected. A run must then follow
+            even without groups: the models may come from its arguments, or be missing.
         reasons: one line for each variant or for the whole, in words.
     """
 
@@ -51,13 +54,16 @@ class Selection:
         return " or ".join(f"[{group}-" for group in self.groups)
 
 
-def select(manifest: Manifest, base: str | None, watched: Iterable[Path] = ()) -> Selection:
+def select(
+    manifest: Manifest, base: str | None, watched: Iterable[Path] = (), unknown: str = ""
+) -> Selection:
     """Select what the change since the merge base with `base` touches.
 
     Args:
         manifest: the manifest in force.
         base: a git ref; None where there is none, and then everything is selected.
         watched: further files and folders that touch every variant.
+        unknown: why git can't tell what is touched, in words; then everything is selected.
 
     Raises:
         UsageFault: `baseline-git`, where the merge base can't be had.
@@ -66,22 +72,41 @@ def select(manifest: Manifest, base: str | None, watched: Iterable[Path] = ()) -
 
     cases = manifest.cases()
     groups = tuple(dict.fromkeys(case.group for case in cases))
-    if base is None:
-        return Selection(groups, True, ("all: no base to compare with",))
+    if base is None or unknown:
+        why = "no base to compare with" if base is None else unknown
+        return Selection(groups, True, (f"all: {why}",))
     top = _top(manifest.base)
     manifest = replace(manifest, file=_placed(manifest.file))
     changed = [top / name for name in GitBase(top, base).changed()]
-    shared = [manifest.file, top / WORKFLOWS, *_data(manifest), *map(_placed, watched)]
-    for path in shared:
-        if _touched(path, changed):
-            return Selection(groups, True, (f"all: {_name(path, top)} differs from {base}",))
-    if stray := _stray_baselines(manifest.base / BASELINES, cases, changed):
-        return Selection(groups, True, (f"all: {_name(stray, top)} differs from {base}",))
+    if why := _why_all(manifest, [_placed(path) for path in watched], top, changed):
+        return Selection(groups, True, (f"all: {why}",))
     reasons: dict[str, str] = {}
     for case in cases:
         if why := _why(case, manifest, top, changed):
             reasons.setdefault(case.group, f"{case.group}: {why}")
     return Selection(tuple(reasons), len(reasons) == len(groups), tuple(reasons.values()))
+
+
+def _why_all(
+    manifest: Manifest, watched: Sequence[Path], top: Path, changed: Sequence[Path]
+) -> str:
+    """Why nothing may be left out, in words; empty where each variant is looked at by itself."""
+    cases = manifest.cases()
+    shared = (manifest.file, top / WORKFLOWS, top / SUBMODULES, *_data(manifest), *watched)
+    differing = [path for path in shared if _touched(path, changed)]
+    if stray := _stray_baselines(manifest.base / BASELINES, cases, changed):
+        differing.append(stray)
+    if differing:
+        return f"{_name(differing[0], top)} differs from the base"
+    outside = [path for path in watched if _outside(path, top)]
+    if outside:
+        return f"{outside[0]} {OUTSIDE}"
+    return "" if cases else f"{manifest.file.name} names no models"
+
+
+def is_path(location: str) -> bool:
+    """Whether a location of data is a path: neither carried by quantgate nor on the hub."""
+    return location != EMBEDDED and not location.startswith(HUB)
 
 
 def _why(case: Case, manifest: Manifest, top: Path, changed: Sequence[Path]) -> str:
@@ -94,7 +119,7 @@ def _why(case: Case, manifest: Manifest, top: Path, changed: Sequence[Path]) -> 
         if folder is None:
             continue
         if _outside(folder, top):
-            return f"{what} {folder} lies outside the repository: git can't tell"
+            return f"{what} {folder} {OUTSIDE}"
         if _touched(folder, changed):
             return f"{what} {_name(folder, top)} differs"
     return ""
@@ -109,11 +134,7 @@ def _folder(package: Package) -> Path | None:
 
 def _data(manifest: Manifest) -> list[Path]:
     locations = (manifest.data.mmlu, manifest.data.text)
-    return [
-        manifest.base / place
-        for place in locations
-        if place != EMBEDDED and not place.startswith(HUB)
-    ]
+    return [manifest.base / place for place in locations if is_path(place)]
 
 
 def _touched(path: Path, changed: Sequence[Path]) -> bool:

@@ -23,7 +23,6 @@ LARGEST_COMMENT = 65_536 - 512  # GitHub's bound, in characters; a byte is never
 LARGEST_EVENT = 8 << 20
 PAGE = 100
 MOST_PAGES = 50
-BOT = "github-actions[bot]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +104,15 @@ def find_request(github: GitHub, run: FinishedRun) -> int | None:
     return None
 
 
-def post(github: GitHub, run: FinishedRun, artifact: str, author: str = BOT) -> str:
+def post(github: GitHub, run: FinishedRun, artifact: str, author: str) -> str:
     """Write or rewrite the comment; return what was done, in words.
 
     Args:
         github: the repository, with a token that may write to pull requests.
         run: the finished run.
         artifact: name of the artifact with the results.
-        author: whose comments are taken for ours: anyone may write the mark.
+        author: login behind the token; only its comments are taken for ours, since anyone may
+            write the mark.
 
     Raises:
         UsageFault: GitHub refuses, or the request is ambiguous.

@@ -133,6 +133,19 @@ def test_fault_47_items_come_from_the_merge_base(tmp_path):
     assert gate.check(CASE) == []
 
 
+def test_fault_47_an_ignored_submodule_is_still_named(pull_request):
+    repository = pull_request.root.parent
+    place = "baselines/sub"
+    settings = f'[submodule "s"]\n\tpath = {place}\n\turl = ../s\n\tignore = all\n'
+    (repository / ".gitmodules").write_text(settings, encoding="utf-8")
+    git(repository, "add", ".gitmodules")
+    for commit in ("main", "branch"):
+        digest = git(repository, "rev-parse", commit)
+        git(repository, "update-index", "--add", "--cacheinfo", f"160000,{digest},{place}")
+        git(repository, "commit", "-q", "-m", f"submodule at {commit}")
+    assert BaselineStore(pull_request.root, git_ref="HEAD~1").changed_since_ref() == ["sub"]
+
+
 @pytest.fixture
 def upstream(tmp_path) -> tuple[Path, str]:
     """A repository whose `main` went on after a pull request was merged with it for testing."""

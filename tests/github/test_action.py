@@ -146,6 +146,73 @@ def test_what_touches_no_model_is_not_measured(repository, job):
     assert not any("upload" in name for name, _ in job.used)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "changed"),
+    [
+        ({"arguments": "-m\nperplexity\n--gate-text=data/text.txt"}, "data/text.txt"),
+        ({"arguments": "--gate-text\r\ndata/text.txt\r\n"}, "data/text.txt"),
+        ({"arguments": "--gate-data-dir=data/mmlu"}, "data/mmlu/test/x.csv"),
+        ({"arguments": "--gate-reference=models/other"}, "models/other/model.onnx"),
+        ({"arguments": "--gate-baselines=full/"}, "full/tiny/int4-ort-cpu.json"),
+        ({"constraints": "requirements/gate pins.txt"}, "requirements/gate pins.txt"),
+        ({"install": "./tool[cpu]"}, "tool/pyproject.toml"),
+        ({"install": "dist/quantgate.whl"}, "dist/quantgate.whl"),
+    ],
+)
+def test_what_the_inputs_name_touches_every_variant(repository, job, inputs, changed):
+    (repository.folder / changed).parent.mkdir(parents=True, exist_ok=True)
+    (repository.folder / changed).write_text("before", encoding="utf-8")
+    repository.commit("before")
+    repository.publish()
+    job.inputs = defaults() | inputs
+    assert find(job)["run"] == "false"
+    (repository.folder / changed).write_text("after", encoding="utf-8")
+    repository.commit("after")
+    found = find(job)
+    assert (found["run"], found["expression"]) == ("true", "")
+    assert "differs from the base" in found["reasons"]
+
+
+def test_a_package_from_an_earlier_step_is_always_measured(job):
+    job.inputs = defaults() | {"arguments": "--gate-model=int4=out/int4"}
+    found = find(job)
+    assert (found["run"], found["expression"]) == ("true", "")
+
+
+@pytest.mark.parametrize("given", ["$(touch pwned)", "'; touch pwned; '", '"`touch pwned`', "\\"])
+def test_no_input_that_is_looked_into_runs_anything(job, given):
+    job.inputs = defaults() | {
+        "arguments": f"--gate-text={given}\n{given}",
+        "constraints": given,
+        "install": f"{given}[cpu]",
+    }
+    assert find(job)["run"] == "false"
+    assert not list(job.workspace.rglob("pwned"))
+
+
+def test_fault_67_a_request_that_deletes_every_model_fails(repository, job):
+    manifest = repository.folder / "quantgate.toml"
+    text = manifest.read_text(encoding="utf-8")
+    manifest.write_text(text.partition("[[models]]")[0], encoding="utf-8")
+    repository.commit("no models")
+    assert job.run() == 1, job.log
+    assert job.outputs["verdict"] == "ERROR"
+    assert "nothing was evaluated" in job.log
+
+
+@pytest.mark.parametrize("models", ["changed", "all"])
+def test_fault_67_models_that_come_from_the_arguments_are_measured(repository, job, models):
+    manifest = repository.folder / "quantgate.toml"
+    text = manifest.read_text(encoding="utf-8")
+    manifest.write_text(text.partition("[[models]]")[0], encoding="utf-8")
+    repository.commit("no models")
+    repository.publish()
+    job.inputs |= {"models": models, "strict": "false"}
+    job.inputs["arguments"] += "\n--gate-model=int4=models/int4"
+    assert job.run() == 0, job.log
+    assert job.outputs["verdict"] == "NO_BASELINE"
+
+
 def test_old_results_in_the_checkout_are_never_taken_for_the_run_s(repository, job):
     reports = repository.folder / "reports"
     reports.mkdir(exist_ok=True)
@@ -281,6 +348,12 @@ def metrics(document):
             yield document
         for each in document.values():
             yield from metrics(each)
+
+
+def find(job):
+    """What the step that finds the changed models says."""
+    assert job.shell(step_named("Find the changed models")) == 0, job.log
+    return job.steps["changed"]
 
 
 def step_named(name):

@@ -171,6 +171,48 @@ def test_a_submodule_s_entry_touches_the_packages_in_it(repository):
     assert {"a-fp32", "a-int4", "a-int8"} <= set(touched(repository).groups)
 
 
+def test_a_submodule_that_git_is_told_to_ignore_hides_no_package(repository):
+    (repository.folder / ".gitmodules").write_text(
+        '[submodule "m"]\n\tpath = models/a/int4\n\turl = ../m\n\tignore = all\n', encoding="utf-8"
+    )
+    repository.git("rm", "-r", "-q", "--cached", "models/a/int4")
+    commit = repository.git("rev-parse", "HEAD")
+    repository.git("update-index", "--add", "--cacheinfo", f"160000,{commit},models/a/int4")
+    repository.git("add", ".gitmodules")
+    repository.git("commit", "-q", "-m", "submodule")
+    repository.publish()
+    assert touched(repository).groups == ()
+    other = repository.git("rev-parse", "HEAD")
+    repository.git("update-index", "--cacheinfo", f"160000,{other},models/a/int4")
+    repository.git("commit", "-q", "-m", "newer submodule")
+    assert touched(repository).groups == ("a-int4",)
+    repository.git("config", "-f", ".gitmodules", "submodule.m.url", "../elsewhere")
+    assert touched(repository).groups == ALL
+
+
+def test_fault_67_without_models_the_run_is_left_to_fail(repository):
+    manifest = repository.folder / "quantgate.toml"
+    manifest.write_text(TWO_MODELS.partition("[[models]]")[0], encoding="utf-8")
+    for base, why in (("origin/main", "quantgate.toml differs"), (None, "no base")):
+        selection = touched(repository, base)
+        assert (selection.groups, selection.everything, selection.expression) == ((), True, "")
+        assert why in selection.reasons[0]
+    repository.commit("no models")
+    repository.publish()
+    selection = touched(repository)
+    assert (selection.everything, selection.reasons) == (
+        True,
+        ("all: quantgate.toml names no models",),
+    )
+
+
+def test_what_is_watched_outside_the_repository_is_beyond_git(repository, tmp_path):
+    assert touched(repository, watched=[repository.folder / "not-there.txt"]).groups == ()
+    selection = touched(repository, watched=[tmp_path / "pins.txt"])
+    assert (selection.groups, selection.everything) == (ALL, True)
+    assert "git can't tell" in selection.reasons[0]
+
+
 def test_without_a_base_everything_is_measured(repository):
     selection = touched(repository, base=None)
     assert selection.groups == ALL

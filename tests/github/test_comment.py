@@ -17,7 +17,7 @@ from quantgate.github.comment import post, read_event
 from quantgate.report.markdown import COMMENT_MARK
 from quantgate.results import Verdict
 from tests.github.fake_api import REPOSITORY, SHA, artifact, event, pull, serving
-from tests.github.job import ROOT, read_action
+from tests.github.job import ROOT, Job, read_action
 from tests.github.runs import archive, decision, results
 
 TOKEN = "token-of-the-job"
@@ -39,7 +39,7 @@ def comment(server, tmp_path):
         path = tmp_path / "event.json"
         path.write_text(json.dumps(event(**changes)), encoding="utf-8")
         github = GitHub(server.url, REPOSITORY, TOKEN)
-        return post(github, read_event(path), "quantgate-results")
+        return post(github, read_event(path), "quantgate-results", BOT["login"])
 
     return act
 
@@ -267,6 +267,44 @@ def test_a_redirect_to_another_scheme_is_not_followed(server, comment):
     server.store_url = "ftp://127.0.0.1/x"
     assert comment() == "commented on #5"
     assert "can't be used" in body_of(server)
+
+
+@pytest.mark.parametrize(
+    ("given", "rewritten"),
+    [({}, 4), ({"author": "our-gate[bot]"}, 6), ({"author": "$(touch pwned)"}, None)],
+    ids=["the job's token", "a token of one's own", "hostile"],
+)
+def test_the_action_rewrites_the_comment_of_the_login_behind_its_token(
+    server, tmp_path, given, rewritten
+):
+    logins = {4: BOT["login"], 5: "somebody", 6: "our-gate[bot]"}
+    server.comments = [
+        {"id": number, "user": {"login": login}, "body": COMMENT_MARK}
+        for number, login in logins.items()
+    ]
+    folder = ROOT / "actions" / "comment"
+    action = read_action(folder / "action.yml")
+    defaults = {name: each["default"] for name, each in action["inputs"].items()}
+    (tmp_path / "event.json").write_text(json.dumps(event()), encoding="utf-8")
+    job = Job(
+        workspace=tmp_path,
+        temp=tmp_path,
+        inputs=defaults | {"token": TOKEN} | given,
+        environment={
+            "GITHUB_ACTION_PATH": str(folder),
+            "GITHUB_API_URL": server.url,
+            "GITHUB_EVENT_PATH": str(tmp_path / "event.json"),
+            "GITHUB_REPOSITORY": REPOSITORY,
+        },
+    )
+    (step,) = [each for each in action["runs"]["steps"] if each["name"] == "Comment"]
+    assert job.shell(step) == 0, job.log
+    ((method, path, _),) = server.sent()
+    wanted = ("POST", "issues/5/comments")
+    if rewritten is not None:
+        wanted = ("PATCH", f"issues/comments/{rewritten}")
+    assert (method, path.removeprefix(f"/repos/{REPOSITORY}/")) == wanted
+    assert not [place for place in (tmp_path, ROOT) if (place / "pwned").exists()]
 
 
 @pytest.mark.parametrize(
