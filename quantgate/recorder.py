@@ -158,7 +158,7 @@ class Recorder:
         """Baseline files and entries that nothing in the manifest claims."""
         tasks = [name for suite in METRICS for name in task_names(self._manifest, suite)]
         store = BaselineStore(self._options.baselines)
-        return store.unused(self._manifest.cases(), tasks) if store.root.is_dir() else []
+        return store.unused(self._manifest.known_cases(), tasks) if store.root.is_dir() else []
 
     def write(self, facts: Mapping[str, Any], configuration: Mapping[str, Any]) -> Path:
         """Write `results.json` and drop the journal; return the file.

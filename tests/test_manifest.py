@@ -569,6 +569,20 @@ def test_named_models_replace_those_of_the_manifest(manifest, tmp_path):
     )
 
 
+def test_cases_that_the_command_line_leaves_out_are_known_all_the_same(manifest, tmp_path):
+    """Their baselines are in use, by other runs."""
+    written = {case.id for case in manifest.cases()}
+    for overrides in (
+        Overrides(models=(("rtn", tmp_path),)),
+        Overrides(backends=("torch",)),
+        Overrides(providers=("cuda",)),
+    ):
+        changed = apply_overrides(manifest, overrides)
+        own = {case.id for case in changed.cases()}
+        assert not written <= own
+        assert {case.id for case in changed.known_cases()} == written | own
+
+
 def test_named_models_without_reference_have_none(manifest, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (case,) = apply_overrides(manifest, Overrides(models=(("q4", Path("x y")),))).cases()

@@ -33,7 +33,8 @@ _RATIOS: Final = frozenset({"speed", "memory"})  # suites that gate nothing but 
 class Manifest:
     """A manifest in force: the tables of its file, after what the command line changed.
 
-    Relative paths in it are relative to `base`, the folder of `file`.
+    Relative paths in it are relative to `base`, the folder of `file`. `written` are the models as
+    they stand in the file.
     """
 
     file: Path
@@ -43,6 +44,7 @@ class Manifest:
     policy: Policy
     models: tuple[ModelTable, ...]
     schema_version: int = 1
+    written: tuple[ModelTable, ...] = ()
 
     @property
     def base(self) -> Path:
@@ -52,6 +54,11 @@ class Manifest:
     def cases(self) -> tuple[Case, ...]:
         """Span the cases: a model's reference first, then variants x backends x providers."""
         return tuple(case for model in self.models for case in self._model_cases(model))
+
+    def known_cases(self) -> tuple[Case, ...]:
+        """`cases`, and those of the file that the command line left out."""
+        written = (case for model in self.written for case in self._model_cases(model))
+        return tuple({case.id: case for case in (*written, *self.cases())}.values())
 
     def limits(self, case: Case, suite: str, metric: str) -> Limits:
         """Return the tolerances of a metric, the variant's own before the manifest's.
@@ -186,6 +193,7 @@ def load_manifest(path: Path) -> Manifest:
         tasks=document.tasks,
         policy=document.policy,
         models=document.models,
+        written=document.models,
     )
 
 
