@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Generator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -21,6 +21,21 @@ if TYPE_CHECKING:
     from quantgate.manifest.manifest import Manifest
     from quantgate.options import RunOptions
     from quantgate.recorder import Recorder
+
+REFUSED = "quantgate_refused"  # in what a worker of pytest-xdist leaves the controller
+
+
+def refuse(config: pytest.Config, text: str) -> NoReturn:
+    """End the run with `text` and exit status 4.
+
+    pytest-xdist drops what ends a worker, so there the controller is left the text to raise.
+    """
+    from quantgate.report.escape import printable
+
+    told = printable(text)
+    if hasattr(config, "workerinput"):
+        vars(config)["workeroutput"][REFUSED] = told
+    raise pytest.UsageError(told)
 
 
 class GatePlugin:
@@ -139,16 +154,15 @@ class GatePlugin:
             cases = set(selected.values())
             preflight(self.corpora, self.baselines, suites, cases, self.options.cache)
         except UsageFault as fault:
-            from quantgate.report.escape import printable
-
-            raise pytest.UsageError(printable(str(fault))) from None
+            refuse(self._config, str(fault))
 
     def _refuse_reruns(self, items: list[pytest.Item]) -> None:
         marked = any(item.get_closest_marker("flaky") for item in items)
         if marked or self._config.getoption("reruns", default=None):
-            raise pytest.UsageError(
+            refuse(
+                self._config,
                 "gate tests can't be rerun until they pass: a verdict that changes between runs "
-                "is noise to be measured; run without --reruns and flaky markers"
+                "is noise to be measured; run without --reruns and flaky markers",
             )
 
     # Results

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from quantgate.cases import Case
+from quantgate.cases import Case
 
 SUITE_MARKERS = {
     "mmlu": "multiple-choice accuracy",
@@ -26,7 +25,12 @@ RECORDS = pytest.StashKey[list[dict[str, Any]]]()
 
 
 def suite_of(item: pytest.Item) -> str | None:
-    """The suite whose marker a test carries, or None."""
+    """The suite whose marker a test of the fixture `gate` carries, or None.
+
+    The names are common words: other tests may be marked with them and have a `case` of their own.
+    """
+    if not {"gate", "case"} <= set(getattr(item, "fixturenames", ())):
+        return None
     return next((name for name in SUITE_MARKERS if item.get_closest_marker(name)), None)
 
 
@@ -35,5 +39,5 @@ def case_of(item: pytest.Item) -> Case | None:
     callspec = getattr(item, "callspec", None)
     if callspec is None or suite_of(item) is None:
         return None
-    case: Case | None = callspec.params.get("case")
-    return case
+    case = callspec.params.get("case")  # no case where the suite has none to measure
+    return case if isinstance(case, Case) else None

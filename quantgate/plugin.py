@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from quantgate.benchmarking import NoBenchmark
 from quantgate.comparing.plugin import add_comparison, expect_first_run
 from quantgate.errors import UsageFault
-from quantgate.gate_plugin import GATE, GatePlugin
+from quantgate.gate_plugin import GATE, REFUSED, GatePlugin, refuse
 from quantgate.marks import OTHER_MARKERS, SUITE_MARKERS, suite_of
 from quantgate.option_table import OPTIONS, add_options
 from quantgate.options import read_manifest, run_options
@@ -29,7 +30,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
     yet, and at that time it knows no plugin's options; `--gate-…=PATH` in one word is safe.
     """
     expect_first_run(early_config)
-    words = {name for name, _ in OPTIONS}
+    words = {name for name, keywords in OPTIONS if keywords.get("action") != "store_true"}
     for option, value in itertools.pairwise(args):
         if option in words and Path(value).exists() and early_config.inipath is None:
             raise pytest.UsageError(
@@ -69,15 +70,13 @@ def pytest_configure(config: pytest.Config) -> None:
             config.pluginmanager.register(plugin, "quantgate-run")
             add_comparison(config, plugin.options)
     except UsageFault as fault:
-        from quantgate.report.escape import printable
-
-        raise pytest.UsageError(printable(str(fault))) from None
+        refuse(config, str(fault))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize the suites' tests by the manifest's cases."""
     suite = suite_of(metafunc.definition)
-    if suite is None or "case" not in metafunc.fixturenames:
+    if suite is None:
         return
     gate = metafunc.config.stash.get(GATE, None)
     cases = [] if gate is None else gate.cases_of(suite)
@@ -86,13 +85,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Refuse to run the suites without a manifest: nothing would be gated."""
-    orphan = any(suite_of(item) and "case" in item.fixturenames for item in _functions(session))
-    if orphan and GATE not in session.config.stash:
-        raise pytest.UsageError(
+    if GATE not in session.config.stash and any(suite_of(item) for item in session.items):
+        refuse(
+            session.config,
             f"quantgate.toml is needed for the suites and isn't in {session.config.rootpath}; "
-            "name one with --gate-config FILE"
+            "name one with --gate-config FILE",
         )
 
 
-def _functions(session: pytest.Session) -> Iterator[pytest.Function]:
-    return (item for item in session.items if isinstance(item, pytest.Function))
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """End the run as a worker of pytest-xdist that refused it would have, had it been alone."""
+    text = getattr(node, "workeroutput", {}).get(REFUSED)
+    if text is not None:
+        raise pytest.UsageError(text)

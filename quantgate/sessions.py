@@ -10,13 +10,15 @@ from typing import Any
 
 from quantgate.backends.base import BackendSpec
 from quantgate.cases import Case
+from quantgate.errors import InvalidMeasurement
 from quantgate.execution.bounds import Bounds
-from quantgate.execution.inline import InlineSession
+from quantgate.execution.inline import InlineSession, folder_stamps
 from quantgate.execution.memory import require_memory
 from quantgate.execution.orders import Session
 from quantgate.execution.turns import Turns
 from quantgate.groups import PlanLimits
 from quantgate.packages.build import package_folder, prepare, source_folder
+from quantgate.packages.stamps import Stamp, require_stamp
 from quantgate.packages.tokenizer import Tokenizer, load_tokenizer, tokenizer_digest
 from quantgate.variations import varied_limits, varied_threads
 
@@ -63,6 +65,8 @@ class Sessions:
         self._held = ExitStack()
         self._execution = execution
         self._facts: dict[str, Facts] = {}
+        self._identities: dict[str, Mapping[str, Any]] = {}  # by case, of its first session
+        self._stamps: dict[str, dict[Path, Stamp]] = {}  # of its files, from before that
         self._tokenizers: dict[str, Tokenizer] = {}
         self._open: tuple[tuple[str, BackendSpec], Session] | None = None
         self.opened: dict[str, int] = {}
@@ -126,10 +130,12 @@ class Sessions:
         """Identity and limits of `case`, its model opened if it hasn't been.
 
         Raises:
-            UsageFault: or InvalidMeasurement, from the package or the provider.
+            UsageFault: or InvalidMeasurement, from the package or the provider, or
+                `files-changed`.
         """
         if case.session_key not in self._facts:
             session = self.session(case)
+            self._require_same(case, session)
             limits = varied_limits(case.repeat, session.limits)
             self._facts[case.session_key] = Facts(session.identity, limits)
         return self._facts[case.session_key]
@@ -142,7 +148,8 @@ class Sessions:
         """A session of `case`, with the head of its reference at hand; any other is closed first.
 
         Raises:
-            UsageFault: or InvalidMeasurement, from the package or the provider.
+            UsageFault: or InvalidMeasurement, from the package or the provider, or
+                `files-changed`.
         """
         spec = self.spec(case)
         if self._open and self._open[0] == (case.id, spec):
@@ -153,9 +160,11 @@ class Sessions:
             require_memory(Path(spec.folder), limit_mib=self._execution.bounds.memory_mib)
         elif self._turns:
             self._held.enter_context(self._turns.device(case.provider))
-        session = self._begin(spec, reference, case.id)
+        session = self._begin(case, spec, reference)
         self._open = (case.id, spec), session
         self.opened[case.id] = self.opened.get(case.id, 0) + 1
+        if case.id in self._identities:
+            self._require_same(case, session)
         return session
 
     @contextmanager
@@ -166,7 +175,8 @@ class Sessions:
         something meanwhile would disturb it.
 
         Raises:
-            UsageFault: or InvalidMeasurement, from the package or the provider.
+            UsageFault: or InvalidMeasurement, from the package or the provider, or
+                `files-changed`.
         """
         self.close()
         with ExitStack() as held:
@@ -179,18 +189,39 @@ class Sessions:
                 if case.provider == CPU:
                     limit = self._execution.bounds.memory_mib
                     require_memory(Path(spec.folder), limit_mib=limit)
-                session = self._begin(spec, None, case.id)
+                session = self._begin(case, spec, None)
                 held.callback(session.close)
                 sessions.append(session)
                 self.opened[case.id] = self.opened.get(case.id, 0) + 1
+            for case, session in zip(cases, sessions, strict=True):
+                self._require_same(case, session)
             yield sessions
 
-    def _begin(self, spec: BackendSpec, reference: BackendSpec | None, name: str) -> Session:
+    def _begin(self, case: Case, spec: BackendSpec, reference: BackendSpec | None) -> Session:
+        if case.id not in self._identities:
+            self._stamps[case.id] = folder_stamps(Path(spec.folder))
         if self._execution.inline:
             return InlineSession(spec, reference)
         from quantgate.execution.process import ProcessSession
 
-        return ProcessSession(spec, reference, bounds=self._execution.bounds, name=name)
+        return ProcessSession(spec, reference, bounds=self._execution.bounds, name=case.id)
+
+    def _require_same(self, case: Case, session: Session) -> None:
+        """Prove that `case` is the model whose facts are known, and its reference, too; or close.
+
+        The journal, traces and measurements carry the identity of the first session. The head of
+        the reference is opened later, from files that `session` has noted as they are now.
+        """
+        found = session.identity
+        first = self._identities.setdefault(case.id, found)
+        reference = case.reference.id if case.reference else ""
+        try:
+            _require_alike(case, first, found)
+            for path, stamp in self._stamps.get(reference, {}).items():
+                require_stamp(path, stamp)
+        except InvalidMeasurement:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the open session, if any."""
@@ -204,3 +235,19 @@ class Sessions:
         """End a session of another case than this."""
         if self._open and self._open[0][0] != case.id:
             self.close()
+
+
+def _require_alike(case: Case, first: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Refuse two identities of one case that differ in more than what a repetition varies."""
+    changes = [
+        f"{name} {first.get(name)} -> {found.get(name)}"
+        for name in sorted({*first, *found} - {"threads"})
+        if first.get(name) != found.get(name)
+    ]
+    if changes:
+        raise InvalidMeasurement(
+            "files-changed",
+            need=f"{case.id} as it was when this run opened it first",
+            found=", ".join(changes),
+            fix="let nothing write to the package while it is measured, and run again",
+        )

@@ -22,7 +22,7 @@ import pytest
 from tests.command_line import UNTIMED, Workspace
 from tests.tiny_models import Tiny, write_package
 
-FAILED, PASSED = 1, 0
+FAILED, PASSED, REFUSED = 1, 0, 4
 VOLATILE = {"seconds", "peak_mib", "kept"}
 NAMES = ("reference", "int4", "int8")
 # Appending less than a page to a file is atomic, so processes may share the log.
@@ -186,6 +186,48 @@ def test_greedy_answers_of_two_workers_are_those_of_one_process(make):
     values = [each["value"] for each in found[0]["decisions"]]
     assert len(values) == 2
     assert min(values) < 1, "or nothing is shown"
+
+
+def empty_selection(workspace: Workspace) -> None:
+    workspace.edit('degenerate = "warn"', 'degenerate = "warn"\nsubjects = ["astrology"]')
+
+
+def long_window(workspace: Workspace) -> None:
+    workspace.edit("window = 128", "window = 4096")
+
+
+def other_pin(workspace: Workspace) -> None:
+    workspace.edit('text = "text.txt"', f'text = "text.txt"\ntext_sha256 = "{"0" * 64}"')
+
+
+def damaged_baseline(workspace: Workspace) -> None:
+    path = workspace.folder / "baselines" / "tiny" / "int4-ort-cpu.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{", encoding="utf-8")
+
+
+def unchanged(workspace: Workspace) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("damage", "told", "words"),
+    [
+        (empty_selection, "astrology", ()),
+        (long_window, "window-context", ()),
+        (other_pin, "dataset-pin", ()),
+        (damaged_baseline, "baseline-not-json", ()),
+        (unchanged, "can't be rerun", ("--reruns=2",)),
+    ],
+)
+def test_what_one_process_refuses_two_workers_refuse(make, damage, told, words):
+    workspace = make(damage.__name__)
+    damage(workspace)
+    outcome = workspace.run(*TWO, *words, **environment(workspace))
+    assert outcome.status == REFUSED, outcome.text
+    assert outcome.text.count(told) == 1, outcome.text
+    assert "INTERNALERROR" not in outcome.text
+    assert outcome.results is None
+    assert not (workspace.folder.parent / "loads").exists(), "before any model loads"
 
 
 def test_fault_50_killed_worker_leaves_no_case_missing(make, alone):
