@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +67,8 @@ class Decoding(Protocol):
     to call, so that what is appended later attends to all that came before. No id that was returned
     is part of the sequence until it is given back.
 
-    Every call raises InvalidMeasurement: `logits-not-finite`, `out-of-memory` or `run-failed`.
+    Every call raises InvalidMeasurement: `logits-not-finite`, `out-of-memory` or `run-failed`. A
+    `LateDecoding` tells the first of them of its steps by `verify`.
     """
 
     def append(self, ids: Sequence[int], /) -> int:
@@ -80,6 +81,19 @@ class Decoding(Protocol):
 
     def close(self) -> None:
         """Free the cache; nothing may be called after it but `close`."""
+        ...
+
+
+@runtime_checkable
+class LateDecoding(Decoding, Protocol):
+    """A sequence whose steps don't look at their logits, because fetching them takes time."""
+
+    def verify(self) -> None:
+        """Make sure of the logits of the last step; call it behind every step.
+
+        Raises:
+            InvalidMeasurement: `logits-not-finite`, `out-of-memory` or `run-failed`.
+        """
         ...
 
 

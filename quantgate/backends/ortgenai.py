@@ -22,6 +22,7 @@ from quantgate.backends.base import (
     usable_cores,
 )
 from quantgate.backends.blocks import in_blocks
+from quantgate.backends.nvidia import device_identity
 from quantgate.backends.ortgenai_decoding import OrtGenaiDecoding
 from quantgate.backends.ortgenai_generator import Appends
 from quantgate.backends.ortgenai_model import (
@@ -65,10 +66,11 @@ class OrtGenaiBackend:
         self._threads = threads or usable_cores()
         self._continues = continues_behind_cache(package)
         self._cost = read_shape(package, graph).cost
+        self._verified: set[int] = set()
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Digest of the package, provider, threads and runtime versions.
+        """Digest of the package, provider, its devices, threads and runtime versions.
 
         The provider is the one that `score` proves to be attached.
 
@@ -77,16 +79,17 @@ class OrtGenaiBackend:
         """
         import onnxruntime
 
+        provider = resolve_provider(self._package, self._provider)
         found = {
             "backend": "ortgenai",
             "package": self._package.digest,
-            "provider": resolve_provider(self._package, self._provider),
+            "provider": provider,
             "threads": self._threads,
             "onnxruntime_genai": import_genai().__version__,
             "onnxruntime": onnxruntime.__version__,
         }
         self._package.require_unchanged()
-        return found
+        return found | device_identity(provider)
 
     @property
     def limits(self) -> PlanLimits:
@@ -121,12 +124,15 @@ class OrtGenaiBackend:
         Raises:
             InvalidMeasurement: what `load_model` raises, `out-of-memory` or `run-failed`.
         """
+        appends = self._decoder.appends
         return OrtGenaiDecoding(
             partial(new_generator, self._decoder.model),
             self._package,
             provider=self._provider,
             capacity=capacity,
-            continues=self._decoder.appends.continues,
+            continues=appends.continues,
+            reads_output=appends.reads_output,
+            verified=self._verified,
         )
 
     def _rows(self, batch: Group) -> Iterator[FloatArray]:

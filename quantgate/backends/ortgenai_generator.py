@@ -63,6 +63,7 @@ class Appends:
         self._capacity = 0
         self._most = min(APPEND_TOKENS, block_rows(vocabulary))
         self._dtype = np.dtype(np.float32)
+        self._reads_output = False
         self._every_position = self._reads_every_position()
         self._continues = continues and self._rewinds()
 
@@ -70,6 +71,11 @@ class Appends:
     def continues(self) -> bool:
         """Whether several tokens may follow a cache that was rewound; it was tried."""
         return self._continues
+
+    @property
+    def reads_output(self) -> bool:
+        """Whether logits can be read as the graph yields them, without asking for more; tried."""
+        return self._reads_output
 
     def rows(self, batch: Group) -> Iterator[FloatArray]:
         """Yield the wanted rows of `batch`, `[n, V]` each, in the order of `batch.wanted`.
@@ -170,6 +176,7 @@ class Appends:
         finally:
             self.close()
         self._dtype = raw.dtype
+        self._reads_output = True
         return bool(raw.shape[:2] != (1, 1))
 
     def _rewinds(self) -> bool:

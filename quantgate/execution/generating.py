@@ -3,7 +3,7 @@
 Time to first token is that of appending a round's ids; a step is that of every id after it. Both
 end when the id is known to this process, so they hold what a caller waits for: feeding the model,
 running it and fetching the id. Opening the sequence, for the first one with loading the model, is
-in neither.
+in neither, and neither is looking at logits that only we want to see.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from time import perf_counter
 
 import numpy as np
 
-from quantgate.backends.base import Backend, Decoding
+from quantgate.backends.base import Backend, Decoding, LateDecoding
 from quantgate.errors import InvalidMeasurement
 from quantgate.execution.orders import Generated, GenerateOrder
 from quantgate.requests import Ids
@@ -59,6 +59,7 @@ class _Clock:
 def _answer(decoding: Decoding, ids: Ids, order: GenerateOrder, clock: _Clock) -> Ids:
     """The ids that follow `ids`, up to the first stop id or the limit."""
     stops = frozenset(order.stop_ids)
+    late = decoding if isinstance(decoding, LateDecoding) else None
     began = perf_counter()
     id_ = decoding.append(ids)
     clock.first_s.append(perf_counter() - began)
@@ -67,6 +68,8 @@ def _answer(decoding: Decoding, ids: Ids, order: GenerateOrder, clock: _Clock) -
         began = perf_counter()
         id_ = decoding.step(id_)
         clock.step_s.append(perf_counter() - began)
+        if late is not None:
+            late.verify()
         answer.append(id_)
     return tuple(answer)
 

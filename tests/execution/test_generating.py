@@ -130,6 +130,41 @@ def test_times_hold_the_model_and_nothing_else(monkeypatch):
     assert found.step_s.tolist() == [0.5, 0.25, 0.125, 0.0625]
 
 
+class Late(Slow):
+    """Takes an hour to look at a step, and finds fault with step number `bad`."""
+
+    bad = 0
+
+    def decoding(self, capacity):
+        return LateWriting(self)
+
+
+class LateWriting(SlowWriting):
+    def verify(self) -> None:
+        self.writer.clock.now += 3600
+        self.writer.calls.append(("verify",))
+        if self.writer.steps == self.writer.bad:
+            raise InvalidMeasurement("logits-not-finite", need="a", found="b", fix="c")
+
+
+def test_every_step_is_verified_and_no_time_holds_it(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(generating, "perf_counter", clock)
+    writer = Late(clock)
+    found = carry_out(writer, order_of(((1, 2, 3), (4,)), 3))
+    assert found.first_s.tolist() == [30, 20]
+    assert found.step_s.tolist() == [0.5, 0.25, 0.125, 0.0625]
+    called = [call[0] for call in writer.calls]
+    assert called == ["append", *["step", "verify"] * 2] * 2
+
+
+def test_fault_20_a_last_step_that_is_not_finite_ends_a_generation():
+    writer = Late(Clock())
+    writer.bad = 2
+    with pytest.raises(InvalidMeasurement, match="logits-not-finite"):
+        carry_out(writer, order_of(((1, 2),), 3))
+
+
 def test_what_outgrows_the_context_is_refused_before_the_model_loads():
     writer = Writer(context=12)
     carry_out(writer, order_of(((1, 2), (3,)), 4, room=1))
