@@ -16,6 +16,7 @@ from quantgate.evaluate import Evaluator, Listener
 from quantgate.execution.bounds import Bounds
 from quantgate.execution.journal import BatchJournal
 from quantgate.execution.turns import Turns
+from quantgate.gate.checks import gated_metrics
 from quantgate.gate.decision import decide, decide_fault
 from quantgate.items import ItemResults
 from quantgate.manifest.manifest import Manifest
@@ -136,9 +137,9 @@ class GateSession:
 
         Speed and memory are only told without a policy.
         """
-        scores = [score.metric for score in measurement.scores]
-        first = [] if measurement.task in PERFORMANCE else scores[:1]
-        return [m for m in scores if self._limits(case, measurement, m) != Limits()] or first
+        metrics = [score.metric for score in measurement.scores]
+        limits = {metric: self._limits(case, measurement, metric) for metric in metrics}
+        return gated_metrics(limits, [] if measurement.task in PERFORMANCE else metrics)
 
     def _limits(self, case: Case, measurement: Measurement, metric: str) -> Limits:
         suite = measurement.task.partition(".")[0]

@@ -11,6 +11,7 @@ stopped early is compared with its anchor over the items that it took, never wit
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -94,6 +95,16 @@ def read_finite(measurement: Measurement | None, metric: str) -> float | None:
     scores = () if measurement is None else measurement.scores
     value = next((score.value for score in scores if score.metric == metric), None)
     return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def gated_metrics(limits: Mapping[str, Limits], scored: Sequence[str]) -> list[str]:
+    """The metrics that the gate decides: those that a policy limits, the first where none does.
+
+    Args:
+        limits: the policy by metric.
+        scored: the metrics of a measurement.
+    """
+    return [metric for metric, policy in limits.items() if policy != Limits()] or list(scored[:1])
 
 
 def reference_value(

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from quantgate.baselines.schema import TaskBaseline
-from quantgate.gate.checks import reference_value
+from quantgate.gate.checks import gated_metrics, reference_value
 from quantgate.gate.findings import is_divergence
 from quantgate.gate.pairing import mismatch
 from quantgate.gate.scales import LOGARITHMIC, PAIRED
@@ -70,7 +70,8 @@ def claims_of(
         reference: the reference's measurement, or None.
     """
     claims = []
-    gated = _gated(measurement, limits)
+    # The first one's stored baseline is in force even where its policy is gone.
+    gated = gated_metrics(limits, [score.metric for score in measurement.scores])
     for score in measurement.scores:
         if "." in score.metric or score.metric not in gated:
             continue
@@ -86,15 +87,6 @@ def claims_of(
             limit = _limit(policy.reference, score, anchor, REFERENCE)
             claims.append(Claim(score.metric, REFERENCE, score.direction, limit))
     return claims
-
-
-def _gated(measurement: Measurement, limits: Mapping[str, Limits]) -> set[str]:
-    """The metrics that a policy limits; the first where none does, as in `GateSession.gated`.
-
-    The first one's stored baseline is in force even where its policy is gone.
-    """
-    limited = {metric for metric, policy in limits.items() if policy != Limits()}
-    return limited or {score.metric for score in measurement.scores[:1]}
 
 
 def _limit(
