@@ -24,7 +24,7 @@ from benchmarks.models import PRECISIONS
 from benchmarks.output import print_table
 from benchmarks.peers.processes import ROOT
 from benchmarks.performance.page import Rendered, render
-from benchmarks.performance.runs import Setting, read, read_all, run, why_run
+from benchmarks.performance.runs import Document, Setting, keep, read, read_all, run, why_run
 from benchmarks.performance.steps import CACHE, KINDS, MMLU, PEERS, SIZES, TEXT, Step, plan
 from benchmarks.performance.text import duration
 from quantgate.storage import write_atomically
@@ -53,7 +53,7 @@ def main() -> int:
         raise SystemExit(f"nothing was measured yet in {folder}")
     there = {document["step"]["name"] for document in documents}
     missing = [step.name for step in steps if step.name not in there]
-    write_page(options.page, render(documents, missing, KINDS, options.page.stem))
+    write_page(options.page, render(documents, missing, KINDS, options.page.stem), documents)
     failed = sum(bool(document["step"]["exit_code"]) for document in documents)
     print(f"{options.page}: {len(documents)} steps, {failed} failed, {len(missing)} not run")
     return int(failed > 0)
@@ -77,7 +77,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--render-only", action="store_true", help="run nothing, write the page")
     parser.add_argument("--threads", type=int, default=2, help="of every side")
     parser.add_argument("--cache", type=Path, default=None, help="folder of models and packages")
-    parser.add_argument("--page", type=Path, default=PAGE, help="its plots go into a folder beside")
+    parser.add_argument("--page", type=Path, default=PAGE, help="plots go beside it")
     options = parser.parse_args()
     for name in () if options.render_only else needed:
         place = getattr(options, name.replace("-", "_"))
@@ -130,14 +130,16 @@ def _tell(ran: dict[str, Any]) -> None:
     print(f"  {ended}, {duration(ran['seconds'])}", flush=True)
 
 
-def write_page(path: Path, rendered: Rendered) -> None:
-    """Write the page, and its plots into the folder beside it, where no other plot is left."""
-    charts = path.with_suffix("")
-    for old in charts.glob("*.svg"):
+def write_page(path: Path, rendered: Rendered, documents: Sequence[Document]) -> None:
+    """Write the page; into the folder beside it go its plots, no other stays, and the results."""
+    beside = path.with_suffix("")
+    for old in beside.glob("*.svg"):
         if old.name not in rendered.charts:
             old.unlink()
     for name, svg in rendered.charts.items():
-        write_atomically(charts / name, svg.encode())
+        write_atomically(beside / name, svg.encode())
+    for document in documents:
+        keep(document, beside)
     write_atomically(path, rendered.text.encode())
 
 

@@ -15,16 +15,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.models import PRECISIONS
-from benchmarks.peers.processes import ROOT
 from benchmarks.performance.facts import Document, fact_rows, newest, summary, unlike
 from benchmarks.performance.plots import curve_chart, overview_chart
 from benchmarks.performance.steps import SIZES, Kind
 from benchmarks.performance.targets import Aim, aims, bars, first_told, largest_size, lead
-from benchmarks.performance.text import duration, markdown_table, without_places
+from benchmarks.performance.text import duration, markdown_table
 from quantgate.report.escape import markdown_code, markdown_text, plain
 
 TEMPLATE: Final = Path(__file__).with_name("page.md.j2")
-_SHOWN: Final = ("machine", "step", "page")
 _EMPTY_LINES: Final = re.compile(r"\n{3,}")
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-z0-9]+")
 
@@ -96,7 +94,7 @@ def render(
     named = {kind.name: kind for kind in kinds}
     if unknown := sorted({document["step"]["kind"] for document in documents} - named.keys()):
         raise SystemExit(f"no benchmark named {', '.join(unknown)}; take its files away")
-    told = sorted(map(_harmless, documents), key=lambda document: _place(document, list(named)))
+    told = sorted(documents, key=lambda document: _place(document, list(named)))
     latest, images = newest(told), Images(folder)
     failed = [document["step"] for document in told if document["step"]["exit_code"]]
     found = [aim for each in told for aim in aims(each, named[each["step"]["kind"]].title)]
@@ -107,6 +105,7 @@ def render(
         overview=_overview(first_told(found), images),
         failures="\n".join([*map(_failure, failed), *map(_missing, missing)]),
         took=duration(sum(document["step"]["seconds"] for document in told)),
+        folder=folder,
         machine=markdown_table(fact_rows(told)),
         sections=[
             _section(named[name], list(steps), latest, images)
@@ -114,13 +113,6 @@ def render(
         ],
     )
     return Rendered(_EMPTY_LINES.sub("\n\n", text).rstrip() + "\n", images.charts)
-
-
-def _harmless(document: Document) -> Document:
-    """What the page shows of a document, without the folders of the machine."""
-    shown = {name: document[name] for name in _SHOWN if name in document}
-    found: Document = without_places(shown, document["step"]["places"], ROOT)
-    return found
 
 
 def _place(document: Document, kinds: Sequence[str]) -> tuple[int, ...]:
@@ -163,12 +155,15 @@ def _how_it_ended(step: Mapping[str, Any]) -> str:
 def _section(
     kind: Kind, documents: Sequence[Document], latest: Document, images: Images
 ) -> Section:
-    commands = [
-        plain(f"python -m {step['module']} {' '.join(step['arguments'])}")
-        for step in (document["step"] for document in documents)
-    ]
+    commands = [_command(document["step"]) for document in documents]
     parts = [_part(document, kind.title, latest, images) for document in documents]
     return Section(kind.title, kind.says, commands, parts)
+
+
+def _command(step: Mapping[str, Any]) -> str:
+    """As it is typed; places stand in it by name, so a `$` isn't quoted."""
+    words = [f'"{word}"' if " " in word else word for word in step["arguments"]]
+    return plain(" ".join(["python", "-m", step["module"], *words]))
 
 
 def _part(document: Document, title: str, latest: Document, images: Images) -> Part:

@@ -2,8 +2,9 @@
 
 A step writes `<step>.json` into the results folder: what its benchmark wrote, and under "step" the
 command, its exit code, the last line it said, its seconds, and what the figures depend on. The file
-is whole or not there, so a run that was stopped goes on with the step it was stopped at. What a
-step printed is in `<step>.log`; what its benchmark keeps to go on by itself, in `records/<step>`.
+is whole or not there, so a run that was stopped goes on with the step it was stopped at. No folder
+of the machine is named in it, so it may be shown to anybody. What a step printed is in
+`<step>.log`; what its benchmark keeps to go on by itself, in `records/<step>`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from benchmarks.peers.install import environment_python
 from benchmarks.peers.processes import ROOT
 from benchmarks.peers.recorded import environment_facts
 from benchmarks.performance.steps import DATA, RECORDS, Step
+from benchmarks.performance.text import without_places
 from quantgate import provenance
 from quantgate.storage import canonical_json, sha256_bytes, sha256_file, write_atomically
 
@@ -99,10 +101,9 @@ def why_run(step: Step, setting: Setting, kept: Document | None) -> str:
     ran = kept["step"]
     if ran["exit_code"]:
         return f"failed: exit code {ran['exit_code']}"
-    given = list(step.arguments), _named(setting.places, step)
     changed = {
-        "other arguments": (ran["arguments"], ran["places"]) != given,
-        "the data changed": ran.get("data") != _named(setting.data, step),
+        "other arguments": ran["arguments"] != list(step.arguments),
+        "the data changed": ran.get("data") != _data(step, setting),
         "the code changed": ran["code"] != setting.code,
         "the peers changed": ran["peers"] != setting.peers,
     }
@@ -110,9 +111,9 @@ def why_run(step: Step, setting: Setting, kept: Document | None) -> str:
     return next((reason for reason, found in changed.items() if found), drift)
 
 
-def _named(found: Mapping[str, str], step: Step) -> dict[str, str]:
-    """What is told of the places that stand in the step's arguments."""
-    return {name: each for name, each in found.items() if name in step.arguments}
+def _data(step: Step, setting: Setting) -> dict[str, str]:
+    """Digests of the data that stand in the step's arguments."""
+    return {name: each for name, each in setting.data.items() if name in step.arguments}
 
 
 def run(step: Step, setting: Setting, folder: Path, *, afresh: bool = False) -> Document:
@@ -133,7 +134,8 @@ def run(step: Step, setting: Setting, folder: Path, *, afresh: bool = False) -> 
     if afresh:
         shutil.rmtree(records, ignore_errors=True)
     began = time.perf_counter()
-    command = step.command({**setting.places, RECORDS: str(records)})
+    places = {**setting.places, RECORDS: str(records)}
+    command = step.command(places)
     code = _call([*command, "--json", str(output)], log)
     found = _written(output) or {"machine": dict(setting.machine)}
     output.unlink(missing_ok=True)
@@ -144,16 +146,22 @@ def run(step: Step, setting: Setting, folder: Path, *, afresh: bool = False) -> 
         "precision": step.precision,
         "module": step.module,
         "arguments": list(step.arguments),
-        "places": _named(setting.places, step),
-        "data": _named(setting.data, step),
+        "data": _data(step, setting),
         "code": setting.code,
         "peers": dict(setting.peers),
         "seconds": time.perf_counter() - began,
         "exit_code": code,
         "said": _last_line(log),
     }
-    write_atomically(folder / f"{step.name}.json", json.dumps(found, indent=1).encode() + b"\n")
-    return found
+    shown: Document = without_places(found, places, ROOT)
+    keep(shown, folder)
+    return shown
+
+
+def keep(document: Document, folder: Path) -> None:
+    """Write what a step found into a folder of such files."""
+    content = json.dumps(document, indent=1).encode() + b"\n"
+    write_atomically(folder / f"{document['step']['name']}.json", content)
 
 
 def _call(command: Sequence[str], log: Path) -> int:

@@ -22,6 +22,11 @@ DATA: Final = (MMLU, TEXT)
 RECORDS: Final = "$RECORDS"  # a step's own folder, for what it keeps of its sides
 # One tokenizer for all benchmarks: one model of each size, made once.
 _MODEL: Final = ("--train-on", MMLU)
+_ONE_AGAINST_ALL: Final = (
+    "quantgate-ort",
+    "full-forward-ort",
+    *("lm-eval-hf b1", "lm-eval-hf b8", "olive-ort b1", "olive-ort b8", "olive-ortgenai b1"),
+)
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,19 @@ KINDS: Final = (
         "mmlu",
         "benchmarks.peers.whole_mmlu",
         "MMLU, all subjects",
-        "Five-shot MMLU, all 57 subjects: quantgate on every question, lm-eval, Olive and one full "
-        "forward per question on a fixed tenth of each subject (at 135m a fiftieth), their time "
-        "scaled to all by the tokens of the prompts. lm-eval's ONNX engines do four forwards a "
-        "question; they run at 3m alone. The log-likelihoods of the questions in common are "
-        "compared.",
+        "Five-shot MMLU, all 57 subjects: quantgate on every question; lm-eval, Olive and one full "
+        "forward per question on a fixed part of each subject (a tenth at 3m, a fiftieth at 30m, a "
+        "hundredth at 135m), their time scaled to all by the tokens of the prompts. All backends "
+        "of quantgate and lm-eval's ONNX engines, which do four forwards a question, run at 3m; at "
+        "30m and 135m it is `ort` against all others. The log-likelihoods of the questions in "
+        "common are compared.",
         ("--peers", PEERS, "--data-dir", MMLU, *_MODEL, "--keep", RECORDS),
-        # At 135m a tenth would take the peers nine hours.
-        by_size={"3m": ("--four-forwards",), "135m": ("--share", "50")},
+        # Every backend on every question, and a tenth for each peer, would take a day.
+        by_size={
+            "3m": ("--four-forwards",),
+            "30m": ("--share", "50", "--sides", *_ONE_AGAINST_ALL),
+            "135m": ("--share", "100", "--sides", *_ONE_AGAINST_ALL),
+        },
     ),
     Kind(
         "perplexity",

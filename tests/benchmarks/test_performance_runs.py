@@ -4,6 +4,7 @@ import importlib
 import json
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,11 @@ if options.keep:
     options.keep.mkdir(parents=True, exist_ok=True)
     with (options.keep / "sides").open("a") as sides:
         sides.write("y")
+if options.ends == "naming places":
+    told = f"{options.marks} and {options.keep}/side {Path.home()}/.cache/m "
+    told += "/tmp/q/p.onnx C:\\\\a\\\\b"
+    write_json(options.json, told, {told: [told]})
+    raise SystemExit(told)
 if options.ends == "badly":
     print("told", file=sys.stderr)
     raise SystemExit("the model is broken\\n\\n")
@@ -77,7 +83,8 @@ def step(tmp_path, monkeypatch):
 
 @pytest.fixture
 def setting(marks):
-    return Setting({MARKS: str(marks)}, "code", machine(), {"lm-eval": "0.4.13"})
+    peers = {"lm-eval": "0.4.13"}
+    return Setting({MARKS: str(marks)}, "code", machine(), peers, {MARKS: "digest"})
 
 
 @pytest.fixture
@@ -104,7 +111,7 @@ def test_what_is_kept_says_how_it_was_made(step, setting, folder, marks):
     assert kept["page"]["tables"][0]["rows"] == [{"side": "a", "s": 1.5}]
     ran = kept["step"]
     assert ran["arguments"] == ["--marks", MARKS]
-    assert ran["places"] == {MARKS: str(marks)}
+    assert ran["data"] == {MARKS: "digest"}
     assert (ran["exit_code"], ran["code"], ran["peers"]) == (0, "code", {"lm-eval": "0.4.13"})
     assert ran["seconds"] > 0
     assert read_all(folder) == [kept]
@@ -119,7 +126,6 @@ CHANGES = {
     "the code changed": lambda setting: replace(setting, code="other"),
     "the peers changed": lambda setting: replace(setting, peers={"lm-eval": "0.4.14"}),
     "the data changed": lambda setting: replace(setting, data={MARKS: "other"}),
-    "other arguments": lambda setting: replace(setting, places={MARKS: "elsewhere"}),
     "-> 0.0.1": newer,
 }
 
@@ -185,6 +191,16 @@ def test_the_figures_of_a_failed_step_are_kept(step, setting, folder):
     assert kept["page"]["tables"][0]["title"] == "T"
     log = (folder / f"{differing.name}.log").read_text("utf-8")
     assert log.splitlines() == ["FAILED: sides differ", "a table"]
+
+
+def test_what_is_kept_names_no_folder_of_the_machine(step, setting, folder, marks):
+    given = (*step.arguments, "--ends", "naming places", "--keep", RECORDS)
+    kept = run(replace(step, arguments=given), setting, folder)
+    told = f"{MARKS} and {RECORDS}/side ~/.cache/m …/p.onnx …/b"
+    assert (kept["benchmark"], kept[told], kept["step"]["said"]) == (told, [told], told)
+    assert read(folder, step.name) == kept
+    for place in (str(marks), str(Path.home()), "/tmp/q"):
+        assert place not in (folder / f"{step.name}.json").read_text("utf-8")
 
 
 def test_half_a_file_is_none(step, setting, folder):
