@@ -23,6 +23,7 @@ def subjects(step: int, *, shift: float = 0.0) -> dict[str, dict[str, Any]]:
             "loglikelihoods": [[v + shift for v in row] for row in values[::step]],
             "chosen": chosen[::step],
             "gold": gold[::step],
+            "read": [f"{subject} {row}" for row in range(len(gold))][::step],
             "prompt_tokens": TOKENS[subject][::step],
         }
     return found

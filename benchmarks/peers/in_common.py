@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,23 @@ from benchmarks.peers.shares import fixed_part
 
 OURS = "quantgate-"
 
-Answers = dict[str, tuple[list[str], list[list[float]]]]
+KEPT = ("gold", "read", "loglikelihoods")
+
+
+@dataclass(frozen=True, slots=True)
+class InCommon:
+    """How two sides answered the questions that both were asked.
+
+    Attributes:
+        difference: the largest of their log-likelihoods, in nats, over the questions that both read
+            as the same token ids; NaN where either has one, or no question is left.
+        asked: questions that both were asked.
+        read_otherwise: those of them that the sides' tokenizers read as other ids.
+    """
+
+    difference: float
+    asked: int
+    read_otherwise: int
 
 
 def is_whole(side: str) -> bool:
@@ -24,10 +42,10 @@ def batch_size(side: str) -> int:
     return int(size) if size else 1
 
 
-def largest_difference(
+def in_common(
     one: tuple[str, dict[str, Any]], other: tuple[str, dict[str, Any]], share: int
-) -> float:
-    """Largest difference of log-likelihoods in nats; NaN where either has one.
+) -> InCommon:
+    """Compare two sides.
 
     Args:
         one: a side's name and its record.
@@ -39,25 +57,23 @@ def largest_difference(
     """
     both_whole = is_whole(one[0]) and is_whole(other[0])
     left, right = (
-        _answers(record, share if is_whole(side) and not both_whole else 1)
+        _questions(record, share if is_whole(side) and not both_whole else 1)
         for side, record in (one, other)
     )
-    if _gold(left) != _gold(right):
+    if (left["subject"], left["gold"]) != (right["subject"], right["gold"]):
         raise SystemExit(f"{other[0]} answered other questions than {one[0]}")
-    apart = [np.subtract(right[subject][1], values) for subject, (_, values) in left.items()]
-    return float(np.abs(np.concatenate(apart)).max())
+    same = np.equal(left["read"], right["read"])
+    apart = np.abs(np.subtract(left["loglikelihoods"], right["loglikelihoods"]))[same]
+    largest = float(apart.max()) if len(apart) else math.nan
+    return InCommon(largest, len(same), int(np.count_nonzero(~same)))
 
 
-def _answers(record: dict[str, Any], step: int) -> Answers:
-    """Right letters and log-likelihoods of every `step`-th question by subject."""
-    return {
-        name: (
-            list(fixed_part(subject["gold"], step)),
-            list(fixed_part(subject["loglikelihoods"], step)),
-        )
-        for name, subject in record["subjects"].items()
+def _questions(record: dict[str, Any], step: int) -> dict[str, list[Any]]:
+    """What is kept of every `step`-th question, subjects by name."""
+    subjects = sorted(record["subjects"].items())
+    kept = {
+        field: [each for _, subject in subjects for each in fixed_part(subject[field], step)]
+        for field in KEPT
     }
-
-
-def _gold(answers: Answers) -> dict[str, list[str]]:
-    return {subject: letters for subject, (letters, _) in answers.items()}
+    names = [name for name, subject in subjects for _ in fixed_part(subject["gold"], step)]
+    return {"subject": names, **kept}

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers.comparison import Compared, compare_sides, conclude, print_tables
+from benchmarks.peers.in_common import in_common
 from benchmarks.peers.inputs import BACKENDS, REFERENCE, Model, add_common_arguments
 from benchmarks.peers.local_data import SUBJECTS, write_mmlu
 from benchmarks.peers.processes import Side, ours, peer, seconds
@@ -85,29 +86,26 @@ def _sides(options: argparse.Namespace, model: Model, folder: Path) -> list[Side
 
 def _told(compared: Compared, rounds: int) -> dict[str, Any]:
     """What is kept of a precision, printed too."""
-    first, *_ = compared.records.items()
-    base = _values(first[1][-1])
+    first, (*_, base) = next(iter(compared.records.items()))
 
     def own(record: dict[str, Any]) -> dict[str, Any]:
-        difference = float(np.abs(_values(record) - base).max())
-        return {"largest difference": difference, "accuracy": accuracy(record)}
+        found = in_common((first, base), (record["side"], record), 1)
+        return {
+            "largest difference": found.difference,
+            "other ids": found.read_otherwise,
+            "accuracy": accuracy(record),
+        }
 
     rows = compared.rows("question", own)
     ratios = ratio_rows(TARGETS, compared.records, compared.failed)
     print_tables(
-        f"{compared.precision}, {base.shape[0]} questions; median of {rounds} rounds; "
-        f"differences in nats from {first[0]}",
+        f"{compared.precision}, {base['count']} questions; median of {rounds} rounds; "
+        f"differences in nats from {first}",
         rows,
         ratios,
     )
     delta = float(np.max([row["largest difference"] for row in rows]))  # NaN stays
     return {"max_delta": delta, "table": rows, "ratios": ratios, "runs": compared.runs}
-
-
-def _values(record: dict[str, Any]) -> np.ndarray:
-    """Log-likelihoods of all letters, `[questions, 4]`, subjects by name."""
-    subjects = sorted(record["subjects"].items())
-    return np.concatenate([np.array(subject["loglikelihoods"]) for _, subject in subjects])
 
 
 def accuracy(record: dict[str, Any]) -> float:

@@ -10,11 +10,17 @@ accuracy lm-eval reports, and the time of the scoring loop, tokenisation apart.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.peers.engines import ENGINES
-from benchmarks.peers.evaluating import add_task_arguments, evaluate_timed, in_order
-from benchmarks.peers.record import LETTERS
+from benchmarks.peers.evaluating import (
+    Evaluation,
+    add_task_arguments,
+    evaluate_timed,
+    in_order,
+)
+from benchmarks.peers.record import LETTERS, read_digest
 from benchmarks.peers.sides import add_side_arguments, write_side
 
 TASK = "mmlu_{}"
@@ -43,7 +49,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         shots=options.shots,
         limit=options.questions,
     )
-    subjects = {each: _subject(done.found, TASK.format(each)) for each in options.subjects}
+    subjects = {each: _subject(done, TASK.format(each)) for each in options.subjects}
     return {
         "options": {"shots": options.shots, "batch_size": options.batch_size},
         **done.facts,
@@ -52,15 +58,22 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _subject(found: dict[str, Any], task: str) -> dict[str, Any]:
-    samples = in_order(found, task)
+def _subject(done: Evaluation, task: str) -> dict[str, Any]:
+    samples = in_order(done.found, task)
     values = [[value for value, _ in sample["filtered_resps"]] for sample in samples]
     return {
-        "accuracy": found["results"][task]["acc,none"],
+        "accuracy": done.found["results"][task]["acc,none"],
         "loglikelihoods": values,
         "chosen": [LETTERS[row.index(max(row))] for row in values],
         "gold": [LETTERS[int(sample["target"])] for sample in samples],
+        "read": [_read(done.lm, sample["arguments"]) for sample in samples],
     }
+
+
+def _read(lm: Any, pairs: Iterable[tuple[str, str]]) -> str:
+    """What the model's own tokenizer makes of a question's prompt with each letter."""
+    encoded = (lm._encode_pair(*pair) for pair in pairs)  # noqa: SLF001
+    return read_digest((*context, *letter) for context, letter in encoded)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.peers.record import LETTERS
+from benchmarks.peers.record import LETTERS, read_digest
 from benchmarks.peers.shares import fixed_part
 from quantgate.corpus.mmlu import MmluCorpus, read_mmlu
 from quantgate.tasks.mmlu import MmluTask
@@ -56,12 +56,14 @@ def by_subject(items: MmluItems, loglikelihoods: NDArray[np.float64]) -> dict[st
             "loglikelihoods": [],
             "chosen": [],
             "gold": [],
+            "read": [],
             "prompt_tokens": [],
         }
         subject = subjects.setdefault(item.question.subject, empty)
         subject["loglikelihoods"].append(values)
         subject["chosen"].append(LETTERS[values.index(max(values))])
         subject["gold"].append(LETTERS[item.question.answer])
+        subject["read"].append(read_digest(item.context + ids for ids in item.continuations))
         subject["prompt_tokens"].append(len(item.context))
     for subject in subjects.values():
         hits = [a == b for a, b in zip(subject["chosen"], subject["gold"], strict=True)]

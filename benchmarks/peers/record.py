@@ -9,8 +9,9 @@ A record is one JSON object. All have
 * `count`: questions, pages, scored tokens, or positions compared.
 
 `mmlu` adds `subjects`: by subject `accuracy`, and in file order `loglikelihoods` (`[questions][4]`,
-nats, of ` A` to ` D` after the prompt), `chosen` and `gold` letters; where quantgate's tokenizer
-was used, `prompt_tokens`, too.
+nats, of ` A` to ` D` after the prompt), `chosen` and `gold` letters, and `read`: the digest of the
+token ids that the side reads for a question (`read_digest`), because not every tool's tokenizer
+yields the same; where quantgate's tokenizer was used, `prompt_tokens`, too.
 
 `rolling` adds `pages`: in file order `loglikelihood` (nats), `words`, `bytes`; and
 `word_perplexity`, `byte_perplexity`, `bits_per_byte` over all pages, `max_length`, `prefix_token`.
@@ -29,12 +30,19 @@ quantgate's sides add `planning_seconds` and `runtime_seconds` (by part of the m
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 LETTERS = "ABCD"
+
+
+def read_digest(sequences: Iterable[Iterable[int]]) -> str:
+    """16 digits of a SHA-256 over a question's prompt with each letter, as token ids."""
+    content = json.dumps([[int(id_) for id_ in ids] for ids in sequences], separators=(",", ":"))
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def write_record(path: Path, measure: str, side: str, found: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.output import PageTable, PageTarget
 from benchmarks.peers.comparison import Compared, Record, Runs, told_failures
 from benchmarks.peers.full_forward_side import NAME as FULL_FORWARD
-from benchmarks.peers.in_common import OURS, batch_size, is_whole, largest_difference
+from benchmarks.peers.in_common import OURS, InCommon, batch_size, in_common, is_whole
 from benchmarks.peers.inputs import REFERENCE
 from benchmarks.peers.mmlu import PEERS, accuracy
 from benchmarks.peers.ratios import Target, page_targets, ratio_rows
@@ -85,7 +85,7 @@ class WholeRun:
 
     @cached_property
     def compared(self) -> Compared:
-        """The records with `all_seconds`, and with `difference`, in nats, from the first side.
+        """The records with `all_seconds`, and with what they have `in_common` with the first side.
 
         Raises:
             SystemExit: sides answered other questions.
@@ -98,7 +98,7 @@ class WholeRun:
                 {
                     **record,
                     "all_seconds": factor * record["seconds"],
-                    "difference": largest_difference((first, base), (side, record), self.share),
+                    "in_common": in_common((first, base), (side, record), self.share),
                 }
                 for record in records
             ]
@@ -107,8 +107,17 @@ class WholeRun:
     @property
     def max_delta(self) -> float:
         """Largest of all differences, in nats; NaN where there is one."""
-        records = [record for each in self.compared.records.values() for record in each]
-        return float(np.max([record["difference"] for record in records]))
+        return float(np.max([found.difference for found in self._in_common]))
+
+    @property
+    def most_read_otherwise(self) -> float:
+        """Largest share of a side's questions that its tokenizer reads as other ids."""
+        return max(found.read_otherwise / found.asked for found in self._in_common)
+
+    @property
+    def _in_common(self) -> list[InCommon]:
+        records = self.compared.records.values()
+        return [record["in_common"] for each in records for record in each]
 
     @property
     def ratios(self) -> list[dict[str, Any]]:
@@ -148,7 +157,8 @@ class WholeRun:
             f"({sum(scale.part)} prompt tokens). `all s` is their time times {self._factors()}, "
             "the ratio of the tokens that they compute, padding included; that of questions would "
             f"be {scale.by_questions:.4f}. Memory isn't scaled: quantgate's is that of all "
-            f"questions. Differences in nats from {first}, of the questions in common. With less "
+            f"questions. Differences in nats from {first}, of the questions in common; those that "
+            "the side's own tokenizer reads as other ids are counted and left out. With less "
             f"than {BUSY:.0%} of the threads busy, other jobs may have held the cores; at a small "
             "model it may be the work between its runs."
         )
@@ -194,7 +204,7 @@ class WholeRun:
                 if side in self.measured.failed
             },
             "records": {
-                side: [{k: v for k, v in each.items() if k != "subjects"} for each in records]
+                side: [_without_questions(each) for each in records]
                 for side, records in self.compared.records.items()
             },
         }
@@ -206,7 +216,13 @@ def _columns(record: Record) -> dict[str, Any]:
         "questions": record["count"],
         "all s": record["all_seconds"],
         "cores": NOT_FREE if threads["busy"] < BUSY * threads["asked"] else None,
-        "largest difference": record["difference"],
+        "largest difference": record["in_common"].difference,
+        "other ids": record["in_common"].read_otherwise,
         "accuracy": accuracy(record),
         "measured": record["made"],
     }
+
+
+def _without_questions(record: Record) -> dict[str, Any]:
+    kept = {name: each for name, each in record.items() if name not in {"subjects", "in_common"}}
+    return {**kept, **asdict(record["in_common"])}

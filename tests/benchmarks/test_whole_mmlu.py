@@ -110,6 +110,15 @@ def test_a_side_that_failed_fails_the_command(command, records, capsys, monkeypa
     assert not any("olive" in target["what"] for target in written["page"]["targets"])
 
 
+def test_a_side_that_reads_too_many_questions_otherwise_fails_the_command(command, records, capsys):
+    records["olive_ort__b1"]["subjects"]["anatomy"]["read"][0] = "other"
+    status, written = command(**records)
+    assert status == 1
+    assert "FAILED: a side reads over 2% of the questions as other ids" in capsys.readouterr().err
+    (row,) = (r for r in written["page"]["tables"][0]["rows"] if r["side"] == "olive-ort b1")
+    assert row["other ids"] == 1
+
+
 def test_records_are_kept_for_the_code_that_measured_them(command, records, tmp_path, monkeypatch):
     keep = tmp_path / "keep"
     command("--keep", keep, **records)

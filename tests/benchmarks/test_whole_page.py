@@ -112,7 +112,8 @@ def test_differences_are_those_of_the_questions_in_common():
         quantgate_torch=ours(20.0, shift=0.25),
         olive_ort__b1=record(45.0, shift=-0.5),
     )
-    apart = {name: each["difference"] for name, (each,) in run.compared.records.items()}
+    found = run.compared.records.items()
+    apart = {name: each["in_common"].difference for name, (each,) in found}
     assert apart == {"quantgate-ort": 0.0, "quantgate-torch": 0.25, "olive-ort b1": 0.5}
     assert run.max_delta == 0.5
 
@@ -130,6 +131,30 @@ def test_a_figure_that_is_no_number_is_no_agreement():
     broken = record(45.0)
     broken["subjects"]["anatomy"]["loglikelihoods"][0][0] = float("nan")
     run = whole(quantgate_ort=ours(10.0, body=8.0), olive_ort__b1=broken)
+    assert np.isnan(run.max_delta)
+
+
+def test_questions_that_a_side_reads_as_other_ids_are_counted_and_left_out():
+    other = record(45.0, shift=0.25)
+    other["subjects"]["anatomy"]["loglikelihoods"][1][0] = float("nan")
+    other["subjects"]["anatomy"]["read"][1] = "other"
+    run = whole(quantgate_ort=ours(10.0, body=8.0), olive_ortgenai__b1=other)
+    assert run.max_delta == 0.25
+    assert run.most_read_otherwise == 1 / 3
+    table, _ = run.tables()
+    assert {row["side"]: row["other ids"] for row in table.rows} == {
+        "quantgate-ort": 0,
+        "olive-ortgenai b1": 1,
+    }
+    (kept,) = run.results()["records"]["olive-ortgenai b1"]
+    assert (kept["difference"], kept["asked"], kept["read_otherwise"]) == (0.25, 3, 1)
+
+
+def test_where_all_is_read_otherwise_nothing_agrees():
+    other = record(45.0)
+    for subject in other["subjects"].values():
+        subject["read"] = ["other"] * len(subject["read"])
+    run = whole(quantgate_ort=ours(10.0, body=8.0), olive_ortgenai__b1=other)
     assert np.isnan(run.max_delta)
 
 

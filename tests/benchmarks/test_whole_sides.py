@@ -12,8 +12,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from benchmarks import matmul_peak
-from benchmarks.peers import breakdown, full_forward_side, ours_side
+from benchmarks.peers import breakdown, full_forward_side, mmlu_side, ours_side
 from benchmarks.peers.breakdown import timed_calls
+from benchmarks.peers.record import read_digest
 from quantgate.packages.package import open_package
 from quantgate.plan import make_plan
 from quantgate.requests import Loglikelihood
@@ -41,7 +42,7 @@ def run(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def expected(tiny_folder, mmlu_folder):
-    """By subject the prompts' lengths, log-likelihoods and right letters, the plain way."""
+    """By subject the prompts' ids, log-likelihoods and right letters, the plain way."""
     tokenizer = Tokenizer.from_file(str(tiny_folder / "tokenizer.json"))
     model = PlainModel(tiny_folder)
     letters = [tokenizer.encode(f" {letter}").ids[-1] for letter in "ABCD"]
@@ -51,7 +52,7 @@ def expected(tiny_folder, mmlu_folder):
         rows = read_rows(mmlu_folder, "test", subject)
         prompts = [tokenizer.encode(harness_prompt(subject, shots, row)).ids for row in rows]
         found[subject] = (
-            [len(ids) for ids in prompts],
+            prompts,
             np.array([model.logprobs(ids)[-1][letters] for ids in prompts]),
             [row[-1] for row in rows],
         )
@@ -62,8 +63,9 @@ def check(record, expected, step: int) -> None:
     """A record against the plain figures of every `step`-th question."""
     assert set(record["subjects"]) == set(SUBJECTS)
     for subject, found in record["subjects"].items():
-        lengths, values, gold = (each[::step] for each in expected[subject])
-        assert found["prompt_tokens"] == lengths
+        prompts, values, gold = (each[::step] for each in expected[subject])
+        assert found["prompt_tokens"] == [len(ids) for ids in prompts]
+        assert len(set(found["read"])) == len(prompts)
         assert found["gold"] == gold
         np.testing.assert_allclose(found["loglikelihoods"], values, rtol=0, atol=1e-4)
         chosen = ["ABCD"[number] for number in values.argmax(axis=1)]
@@ -96,7 +98,7 @@ def test_our_side_answers_all_and_tells_where_its_time_went(
     assert min(runtime.values()) > 0
     assert record["planning_seconds"] > 0
     assert record["planning_seconds"] + sum(runtime.values()) < record["seconds"]
-    lengths = [length for counts, *_ in expected.values() for length in counts]
+    lengths = [len(ids) for prompts, *_ in expected.values() for ids in prompts]
     assert record["tokens_requested"] == sum(lengths)
     assert max(lengths) < record["tokens_computed"] < sum(lengths)
     rates = record["gflops_measured"]
@@ -176,3 +178,23 @@ def test_useful_work_is_what_the_distinct_tokens_need(tiny_folder):
     assert work.head == 2 * head * len(tails)
     assert matmul_peak.useful_flops(plan, package) == work.body + work.head
     assert head == HIDDEN * package.config.vocab_size
+
+
+def test_what_is_read_is_known_by_its_ids_alone():
+    class Reads:
+        """A model of lm-eval whose tokenizer reads a line end before a digit as the digit's."""
+
+        def __init__(self, splits: bool) -> None:
+            self.splits = splits
+
+        def _encode_pair(self, context: str, letter: str) -> tuple[list[int], list[int]]:
+            split = context.replace("\n3", "3\n") if self.splits else context
+            return [ord(each) for each in split], [ord(letter[-1])]
+
+    told = [("Answer: A\n3", f" {letter}") for letter in "ABCD"]
+    plain = [("Answer: A\nB", f" {letter}") for letter in "ABCD"]
+    one, other = Reads(splits=False), Reads(splits=True)
+    assert mmlu_side._read(one, plain) == mmlu_side._read(other, plain)
+    assert mmlu_side._read(one, told) != mmlu_side._read(other, told)
+    ids = [ord(each) for each in "Answer: A\n3"]
+    assert mmlu_side._read(one, told) == read_digest((*ids, ord(each)) for each in "ABCD")
