@@ -146,8 +146,10 @@ class Workspace:
         command += ["-m", UNTIMED]  # the last one counts
         if not self.page:
             command.append("--gate-no-html")
+        # A run is a user's own, wherever these tests run: in CI, or in a worker of pytest-xdist.
         ci = {"CI", "GITHUB_ACTIONS", "GITHUB_BASE_REF", "TF_BUILD", "GITLAB_CI"}
-        kept = {name: value for name, value in os.environ.items() if name not in ci}
+        worker = {"PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"}
+        kept = {name: each for name, each in os.environ.items() if name not in ci | worker}
         return subprocess.Popen(
             [*command, *words],
             cwd=self.folder,
