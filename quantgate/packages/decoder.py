@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quantgate.packages.attention import GROUPED, wire_attention
-from quantgate.packages.head import find_head
 from quantgate.packages.package import OnnxPackage
 from quantgate.packages.rotary_switch import rotary_switch
 from quantgate.packages.shape import CacheInput, read_shape
@@ -126,28 +125,15 @@ def _pick_last(graph: onnx.GraphProto, logits: str, vocabulary: int) -> None:
         graph.node.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 
-    if _is_plain(whole, vocabulary) and not find_head(graph, logits).pruned:
-        # One node for the two below: in a small model's steps every node tells.
-        node("GatherND", [logits, ints("last", 0, -1)], LAST_LOGITS)
+    # The last of positions, or of a batch of one where the graph yields no others.
+    edges = [ints("from", -1, 0), ints("to", TO_THE_END, vocabulary), ints("axes", -2, -1)]
+    row = node("Slice", [logits, *edges], f"{LAST_LOGITS}_row")
+    # Behind selections of rows there may be more dimensions of one than are declared.
+    flat = ints("shape", vocabulary)
+    if whole.type.tensor_type.elem_type == TensorProto.FLOAT:
+        node("Reshape", [row, flat], LAST_LOGITS)
     else:
-        # The last of positions, or of a batch of one where the graph yields no others.
-        edges = [ints("from", -1, 0), ints("to", TO_THE_END, vocabulary), ints("axes", -2, -1)]
-        row = node("Slice", [logits, *edges], f"{LAST_LOGITS}_row")
-        # Behind selections of rows there may be more dimensions of one than are declared.
-        flat = ints("shape", vocabulary)
-        if whole.type.tensor_type.elem_type == TensorProto.FLOAT:
-            node("Reshape", [row, flat], LAST_LOGITS)
-        else:
-            node("Reshape", [row, flat], f"{LAST_LOGITS}_narrow")
-            node("Cast", [f"{LAST_LOGITS}_narrow"], LAST_LOGITS, to=TensorProto.FLOAT)
+        node("Reshape", [row, flat], f"{LAST_LOGITS}_narrow")
+        node("Cast", [f"{LAST_LOGITS}_narrow"], LAST_LOGITS, to=TensorProto.FLOAT)
     graph.output.remove(whole)
     graph.output.append(helper.make_tensor_value_info(LAST_LOGITS, TensorProto.FLOAT, [vocabulary]))
-
-
-def _is_plain(whole: onnx.ValueInfoProto, vocabulary: int) -> bool:
-    """Whether logits are declared as float32 `[batch, n, vocabulary]`, n of any size."""
-    from onnx import TensorProto
-
-    found = whole.type.tensor_type
-    widths = [dim.dim_value for dim in found.shape.dim]
-    return found.elem_type == TensorProto.FLOAT and widths[1:] == [0, vocabulary]

@@ -214,12 +214,6 @@ def test_memory_that_ran_out_is_named(tiny_folder):
     assert caught.value.code == "out-of-memory"
 
 
-def test_a_plain_row_of_logits_costs_a_node_alone(built):
-    package = open_package(built["fp32"])
-    nodes = graph_of(built["fp32"]).model.graph.node
-    assert len(nodes) == len(package.graph.graph.node) + 1
-
-
 def test_only_one_row_of_logits_leaves_a_run(tiny_folder):
     """A prompt's other rows stay where they were computed."""
     (value,) = [v for v in graph_of(tiny_folder).model.graph.output if "logits" in v.name]
