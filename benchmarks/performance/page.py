@@ -169,7 +169,7 @@ def _command(step: Mapping[str, Any]) -> str:
 def _part(document: Document, title: str, latest: Document, images: Images) -> Part:
     """A step: how it went, its targets, its tables, its plots."""
     step, content = document["step"], document.get("page", {})
-    blocks = [markdown_text(f"Took {duration(step['seconds'])}. {unlike(document, latest)}")]
+    blocks = [markdown_text(f"Last run: {duration(step['seconds'])}. {unlike(document, latest)}")]
     if step["exit_code"]:
         blocks.append(f"**Failed**: {_how_it_ended(step)}")
     blocks.append(markdown_table([aim.row for aim in aims(document, title)]))

@@ -137,7 +137,7 @@ def test_tables_show_their_rows_with_note_and_command():
     assert "**Some title**" in text
     assert "\nA note.\n" in text
     assert "```console\npython -m benchmarks.perplexity --data-dir $MMLU --size 3m\n```" in text
-    assert "Took 61 s." in text
+    assert "Last run: 61 s." in text
 
 
 def test_commands_can_be_typed_as_they_stand():
