@@ -23,6 +23,7 @@ from quantgate.backends.torch_proof import probe_sequences, prove, whole_logits
 from quantgate.backends.torch_traits import read_config, read_traits
 from quantgate.errors import InvalidMeasurement
 from quantgate.groups import Group, PlanLimits
+from quantgate.vector_math import settle_vector_math
 
 if TYPE_CHECKING:
     import torch
@@ -136,6 +137,7 @@ class TorchBackend:
         import torch
 
         torch.set_num_threads(self._threads)
+        settle_vector_math()
         keep_freed_memory()
         dtype: torch.dtype = getattr(torch, self._dtype)
         return Loading(self._folder, self._device, dtype, self._device_map)

@@ -22,6 +22,7 @@ from quantgate.storage import canonical_json, sha256_bytes, sha256_file, staged_
 
 EMBEDDED_MODEL = Path(__file__).parents[1] / "embedded" / "model"
 BUILDER = "onnxruntime_genai.models.builder"
+RUN_BUILDER = "quantgate.packages.run_builder"
 BUILD_SECONDS = 3600
 PARALLEL_BUILDS = 2
 PICKLED = frozenset({".bin", ".pt", ".pth", ".pkl", ".ckpt"})
@@ -136,7 +137,7 @@ def _run_builder(recipe: BuildRecipe, output: Path, cache: Path) -> None:
     options = [f"{key}={value}" for key, value in recipe.extra_options]
     # -P makes Python put nothing of the working folder on its path, where a file named like a
     # module of the standard library could stand in for it.
-    command = [sys.executable, "-W", "ignore", "-P", "-m", BUILDER]
+    command = [sys.executable, "-W", "ignore", "-P", "-m", RUN_BUILDER, BUILDER]
     command += ["-m", str(source_folder(recipe)), "-o", str(output)]
     command += ["-p", recipe.precision, "-e", recipe.execution_provider]
     command += ["-c", str(cache / "builder")]
