@@ -2,9 +2,9 @@
 
 MKL, which PyTorch's x86 builds carry, chooses the kernel of a vector function when it is first
 called. Where several threads make that call at once, one of them may compute its whole share with
-the least accurate kernel: on a Xeon with AMX and PyTorch 2.13.0, 11 of 60 fresh processes gave half
-of their first 16,384 cosines an error of 1.5e-4 where 4e-8 is usual, and so may the rotary tables
-of a package be built (https://github.com/pytorch/pytorch/issues/188792). Later calls are right.
+the least accurate kernel (https://github.com/pytorch/pytorch/issues/188792): errors of 1.5e-4 in
+half of a package's rotary table, where 4e-8 is usual. Later calls are right. How often it happens
+is shown in docs/backends.md.
 """
 
 from __future__ import annotations
