@@ -10,8 +10,24 @@ is shown in docs/backends.md.
 from __future__ import annotations
 
 # What `aten/src/ATen/cpu/vml.h` hands over to MKL, for float32 and float64.
-TRIGONOMETRIC = ("acos", "asin", "atan", "cos", "sin", "tan", "tanh")
-OTHERS = ("erf", "erfc", "erfinv", "exp", "expm1", "log", "log10", "log1p", "log2", "sqrt", "trunc")
+FUNCTIONS = (
+    "acos",
+    "asin",
+    "atan",
+    "cos",
+    "erf",
+    "erfc",
+    "erfinv",
+    "exp",
+    "log",
+    "log10",
+    "log2",
+    "sin",
+    "sqrt",
+    "tan",
+    "tanh",
+    "trunc",
+)
 
 
 def settle_vector_math() -> None:
@@ -20,5 +36,5 @@ def settle_vector_math() -> None:
 
     for dtype in (torch.float32, torch.float64):
         one = torch.ones(1, dtype=dtype)
-        for name in TRIGONOMETRIC + OTHERS:
+        for name in FUNCTIONS:
             getattr(torch, name)(one)
