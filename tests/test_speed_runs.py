@@ -113,6 +113,7 @@ def test_under_xdist_all_is_measured_and_that_is_told(workspace):
     found = measured(outcome)[INT4, "speed"]
     assert len(found["detail"]["seconds"]["candidate"]) == 5
     assert any("other workers" in line for line in found["warnings"])
+    assert "fixture was not used" not in outcome.text
 
 
 def test_without_benchmark_and_policy_all_is_measured_and_told(workspace):
