@@ -2,7 +2,8 @@
 
 Where GroupQueryAttention allows it, past and present are one buffer with room for the whole
 sequence, bound once. Elsewhere the present of one run is bound as the past of the next, on the
-device where it was made. The host sees one row of logits a run.
+device where it was made. Of the other inputs only an attention mask grows; they are bound once for
+each number of ids, and written in place. The host sees one row of logits a run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from quantgate.backends.greedy import most_likely
 from quantgate.backends.ort_body import run_fault
 from quantgate.backends.ort_options import OrtOptions
 from quantgate.packages.decoder import LAST_LOGITS, DecoderGraph
+from quantgate.packages.lengths import LAST_POSITIONS, TOTAL_LENGTH
 from quantgate.packages.rotary_switch import crosses
 
 CPU = "cpu"
@@ -49,7 +51,11 @@ class OrtDecoding:
         # The binding holds addresses only; what they point to lives as long as these.
         self._bound: dict[str, Any] = {}
         self._logits = np.empty(graph.vocabulary, dtype=np.float32)
-        self._ids, self._others = _lines(graph, capacity)
+        self._ids = np.zeros(capacity, dtype=np.int64)
+        self._fed: dict[str, NDArray[Any]] = {}
+        # A device is given a copy when an input is bound.
+        self._writes_in_place = provider == CPU
+        self._mask = _ones(graph, capacity)
         self._bind_logits()
         if self._shares:
             self._bind_shared()
@@ -67,7 +73,7 @@ class OrtDecoding:
         if not ids or self._length + len(ids) > self._capacity:
             raise ValueError(f"{len(ids)} ids behind {self._length} of {self._capacity}")
         if self._length and crosses(self._graph.switch, self._length, self._length + len(ids)):
-            ids = (*self._ids[0, : self._length].tolist(), *ids)
+            ids = (*self._ids[: self._length].tolist(), *ids)
             self._restart()
         try:
             if self._length and self._graph.caches and not self._graph.continues:
@@ -98,18 +104,32 @@ class OrtDecoding:
     def _run(self, ids: Sequence[int]) -> None:
         """Run the graph on `ids`; the logits behind the last are then in `_logits`."""
         start, stop = self._length, self._length + len(ids)
-        self._ids[0, start:stop] = ids
-        new = slice(start if self._graph.caches else 0, stop)
-        self._binding.bind_cpu_input(self._graph.input_ids, self._ids[:, new])
-        for name, line in self._others.items():
-            part = slice(stop) if name == self._graph.attention_mask else new
-            self._binding.bind_cpu_input(name, line[:, part])
+        self._ids[start:stop] = ids
+        self._feed(start if self._graph.caches else 0, stop)
         self._length = stop
         if not self._shares:
             self._bind_presents()
         self._session.run_with_iobinding(self._binding)
         if not self._shares:
             self._pass_on(self._binding.get_outputs()[1:])
+
+    def _feed(self, start: int, stop: int) -> None:
+        """Feed the ids from `start` to `stop`, and what goes with them."""
+        graph, fed = self._graph, self._fed
+        made = not fed or fed[graph.input_ids].shape[1] != stop - start
+        if made:
+            fed = self._fed = _arrays(graph, stop - start)
+        fed[graph.input_ids][0] = self._ids[start:stop]
+        if graph.positions:
+            fed[graph.positions][0] = range(start, stop)
+        if TOTAL_LENGTH in fed:
+            fed[LAST_POSITIONS][0] = stop - 1
+            fed[TOTAL_LENGTH][()] = stop
+        if made or not self._writes_in_place:
+            for name, array in fed.items():
+                self._binding.bind_cpu_input(name, array)
+        if graph.attention_mask:
+            self._binding.bind_cpu_input(graph.attention_mask, self._mask[:, :stop])
 
     def _bind_logits(self) -> None:
         from onnxruntime import OrtValue
@@ -162,17 +182,30 @@ def without_reuse(options: OrtOptions) -> OrtOptions:
     return OrtOptions({"enable_mem_reuse": "false", **options.session}, options.provider)
 
 
-def _lines(graph: DecoderGraph, capacity: int) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
-    """Ids of a full sequence, `[1, capacity]`, and likewise mask and positions by input.
+def _arrays(graph: DecoderGraph, ids: int) -> dict[str, NDArray[Any]]:
+    """Arrays for the inputs whose shapes the number of ids decides, by name."""
+    shapes: dict[str, tuple[int, ...]] = {
+        graph.input_ids: (1, ids),
+        graph.positions: (1, ids),
+        LAST_POSITIONS: (1,),
+        TOTAL_LENGTH: (),
+    }
+    types = graph.types
+    return {
+        name: np.zeros(shape, dtype=_dtype(types[name]))
+        for name, shape in shapes.items()
+        if name in types
+    }
 
-    A run is fed a part of each; as there is one row, parts are contiguous.
-    """
+
+def _ones(graph: DecoderGraph, capacity: int) -> NDArray[Any]:
+    """The mask of a full sequence, `[1, capacity]`; as it is one row, its parts are contiguous."""
+    mask = graph.attention_mask
+    return np.ones((1, capacity), dtype=_dtype(graph.types[mask]) if mask else bool)
+
+
+def _dtype(element_type: int) -> np.dtype[Any]:
     from onnx import helper
 
-    def line(name: str, content: NDArray[Any]) -> NDArray[Any]:
-        return content[None].astype(helper.tensor_dtype_to_np_dtype(graph.types[name]))
-
-    others = {graph.attention_mask: np.ones(capacity), graph.positions: np.arange(capacity)}
-    return line(graph.input_ids, np.zeros(capacity)), {
-        name: line(name, content) for name, content in others.items() if name
-    }
+    dtype: np.dtype[Any] = helper.tensor_dtype_to_np_dtype(element_type)
+    return dtype

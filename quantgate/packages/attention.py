@@ -87,7 +87,7 @@ def wire_attention(graph: onnx.GraphProto, position_ids: str, *, packing: bool) 
         )
     if packing and kinds == {MULTI_HEAD} and own:
         for node in nodes:
-            _set_input(node, MHA_ATTENTION_BIAS, BIAS)
+            set_input(node, MHA_ATTENTION_BIAS, BIAS)
         _add_bias_input(graph, bias_type)
         return Attention(
             packs=True,
@@ -149,9 +149,9 @@ def _switch(node: onnx.NodeProto) -> onnx.NodeProto:
     for branch in ("then_branch", "else_branch"):
         inner = type(node).FromString(node.SerializeToString())
         if branch == "then_branch":
-            _set_input(inner, GQA_ATTENTION_BIAS, BIAS)
+            set_input(inner, GQA_ATTENTION_BIAS, BIAS)
             if int_attribute(node, "do_rotary"):
-                _set_input(inner, GQA_POSITION_IDS, POSITIONS)
+                set_input(inner, GQA_POSITION_IDS, POSITIONS)
         names = [f"{name}/{branch}" if name else "" for name in node.output]
         inner.output[:] = names
         outputs = [helper.make_empty_tensor_value_info(name) for name in names if name]
@@ -206,6 +206,7 @@ def int_attribute(node: onnx.NodeProto, name: str, default: int = 0) -> int:
     return default
 
 
-def _set_input(node: onnx.NodeProto, index: int, name: str) -> None:
+def set_input(node: onnx.NodeProto, index: int, name: str) -> None:
+    """Let a node read `name` as its input number `index`, whether it had one or not."""
     node.input.extend([""] * (index + 1 - len(node.input)))
     node.input[index] = name

@@ -1,7 +1,8 @@
 """A decoder's whole graph as greedy decoding runs it: its last logits, and how its cache is kept.
 
-Nothing of what the package computes is changed; behind its logits, those of the last position are
-picked and widened, so that a run hands over one row of float32 and not one for each token.
+What the package computes stays. Behind its logits, those of the last position are picked and
+widened, so that a run hands over one row of float32 and not one for each token; before its
+attention, lengths are told that it would count.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quantgate.packages.attention import GROUPED, wire_attention
+from quantgate.packages.lengths import tell_lengths
 from quantgate.packages.package import OnnxPackage
 from quantgate.packages.rotary_switch import rotary_switch
 from quantgate.packages.shape import CacheInput, read_shape
@@ -63,11 +65,12 @@ def decoder_graph(package: OnnxPackage, graph: onnx.ModelProto) -> DecoderGraph:
         UsageFault: `layout-unsupported` where a past input has no plain KV shape.
     """
     model, config = copy.deepcopy(graph), package.config
+    caches = read_shape(package, model).caches
+    _pick_last(model.graph, config.logits, config.vocab_size)
+    tell_lengths(model)
     taken = {value.name for value in model.graph.input}
     mask = config.names.attention_mask
     attention = wire_attention(model.graph, config.position_ids, packing=False)
-    caches = read_shape(package, model).caches
-    _pick_last(model.graph, config.logits, config.vocab_size)
     return DecoderGraph(
         model=model,
         input_ids=config.names.input_ids,

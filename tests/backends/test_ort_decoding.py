@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from quantgate.backends.ort_decoding import OrtDecoding
 from quantgate.backends.ort_session import make_session
 from quantgate.errors import InvalidMeasurement
 from quantgate.packages.decoder import decoder_graph
@@ -60,6 +61,18 @@ def test_buffers_shared_or_passed_on_give_the_same(tiny_folder, monkeypatch, sha
     monkeypatch.setattr("quantgate.packages.decoder.shares_buffers", lambda *_: shared)
     assert graph_of(tiny_folder).shares_buffers == shared
     sequence, places = decode(backend_of(tiny_folder).decoding(128), ROUNDS, STEPS)
+    assert not behind_best(PlainModel(tiny_folder).logits, sequence, places).any()
+
+
+@pytest.mark.parametrize("provider", ["cpu", "dml"])
+def test_inputs_written_in_place_or_bound_again_give_the_same(tiny_folder, provider):
+    """What is bound to a device's session is a copy, so each run binds anew."""
+    graph = graph_of(tiny_folder)
+    backend = backend_of(tiny_folder)
+    _, session = backend._decoder
+    decoding = OrtDecoding(session, graph, 128, provider=provider, where="here")
+    assert decoding._writes_in_place == (provider == "cpu")
+    sequence, places = decode(decoding, ROUNDS, STEPS)
     assert not behind_best(PlainModel(tiny_folder).logits, sequence, places).any()
 
 
