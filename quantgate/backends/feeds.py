@@ -113,6 +113,13 @@ class BodyInputs:
         }
         return self._feed(arrays, None)
 
+    def room(self, tokens: int) -> Feed:
+        """Past inputs of zeros with room for `tokens`; they take no memory before it is written."""
+        return {
+            cache.name: ort_value(cache.blank(1, tokens), self._types[cache.name])
+            for cache in self._caches
+        }
+
     def _feed(self, arrays: Mapping[str, NDArray[Any]], past: Mapping[str, Any] | None) -> Feed:
         """The arrays that the body takes, with the kept cache or an empty one."""
         batch = len(arrays[self._names.input_ids])

@@ -20,9 +20,9 @@ from quantgate.backends.ort_session import make_session, require_provider
 from quantgate.groups import Group, PlanLimits
 from quantgate.packages.accuracy_level import with_accuracy_level
 from quantgate.packages.attention import wire_attention
-from quantgate.packages.decoder import DecoderGraph, decoder_graph
+from quantgate.packages.decoder import DecoderGraph, decoder_graph, shares_buffers
 from quantgate.packages.genai_config import CONFIG_NAME
-from quantgate.packages.graph import SplitGraph, split
+from quantgate.packages.graph import HIDDEN_ROWS, SplitGraph, split
 from quantgate.packages.head import needs_steps
 from quantgate.packages.io_names import require_io_names
 from quantgate.packages.package import OnnxPackage
@@ -106,7 +106,9 @@ class OrtBackend:
         self._body = Body(
             lambda: self._load(body),
             inputs,
+            names.logits if self._split is None else HIDDEN_ROWS,
             self._where,
+            shares=self._provider == "cpu" and shares_buffers(graph.graph, shape.caches),
             widest=CHAIN_TOKENS if in_parts else None,
             switch=rotary_switch(graph, package.weights_folder),
         )
@@ -162,7 +164,7 @@ class OrtBackend:
             InvalidMeasurement: `logits-shape`, `out-of-memory` or `run-failed`.
         """
         if self._split is None:
-            rows = stepwise_logits(self._body, batch, self._package.config.logits)
+            rows = stepwise_logits(self._body, batch)
         else:
             rows = hidden_rows(self._body, batch)
         return in_blocks(rows, self.head, block_rows(self._package.config.vocab_size))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from quantgate.backends.base import FloatArray, out_of_memory
 from quantgate.backends.feeds import BodyInputs, Feed
+from quantgate.backends.ort_cache import SharedCache
 from quantgate.backends.ort_rows import apart, same_tables
 from quantgate.errors import InvalidMeasurement
 from quantgate.groups import Group
-from quantgate.packages.graph import EVERY_POSITION, HIDDEN_ROWS
+from quantgate.packages.graph import EVERY_POSITION
 from quantgate.packages.rotary_switch import crosses
 from quantgate.rows import Row, chain
 from quantgate.token_trie import Ids
+
+Past = dict[str, Any]
 
 
 class Body:
@@ -24,7 +28,9 @@ class Body:
     Args:
         load: makes the session.
         inputs: builds its feeds.
+        output: what the graph yields beside its cache.
         where: package and provider, for messages.
+        shares: whether past and present may be one buffer.
         widest: tokens of a chain that are computed in one run; None computes all of them.
         switch: length beyond which a sequence is computed with other rotary tables; None without.
     """
@@ -33,59 +39,79 @@ class Body:
         self,
         load: Callable[[], Any],
         inputs: BodyInputs,
+        output: str,
         where: str,
+        *,
+        shares: bool = False,
         widest: int | None = None,
         switch: int | None = None,
     ) -> None:
         self._load = load
+        self._output = output
+        self._shares = shares
         self._widest = widest
         self.switch = switch
         self._session: Any = None
         self._where = where
-        self._kept: tuple[Ids, dict[str, Any] | None] | None = None
+        self._buffer: SharedCache | None = None
+        self._kept: tuple[Ids, Past | None] | None = None
         self.inputs = inputs
 
-    def run(self, outputs: list[str], feed: Feed) -> list[Any]:
-        """The named outputs as OrtValues.
+    def last(self, feed: Feed) -> FloatArray:
+        """The output of a run whose cache nothing follows.
 
         Raises:
             InvalidMeasurement: `logits-shape`, `out-of-memory` or `run-failed`.
         """
-        if self._session is None:
-            self._session = self._load()
-        try:
-            return list(self._session.run_with_ort_values(outputs, feed))
-        except Exception as error:  # noqa: BLE001  the runtime raises many types of its own
-            raise self._run_fault(error) from None
+        if self._in_buffer(feed):
+            hidden, _ = self.extend(feed)
+        else:
+            hidden = self._run([self._output], feed)[0].numpy()
+        return hidden
 
-    def _run_fault(self, error: Exception) -> InvalidMeasurement:
-        if EVERY_POSITION in str(error):
-            return InvalidMeasurement(
-                "logits-shape",
-                need=f"a hidden row for every position of {self._where}",
-                found=f"{error}",
-                fix="build the package again without prune_lm_head",
-            )
-        return run_fault(error, self._where)
+    def extend(self, feed: Feed) -> tuple[FloatArray, Past]:
+        """The output, and the cache behind the feed's tokens as past inputs.
 
-    def past(self, ids: Ids, output: str) -> dict[str, Any] | None:
+        Raises:
+            InvalidMeasurement: as for `last`.
+        """
+        if (buffer := self._in_buffer(feed)) is not None:
+            return self._named(partial(buffer.run, feed)).numpy(), buffer.past
+        value, *caches = self._run([self._output, *self.inputs.present_names], feed)
+        return value.numpy(), dict(zip(self.inputs.past_names, caches, strict=True))
+
+    def past(self, ids: Ids, room: int) -> Past | None:
         """KV cache of a prefix as past inputs, computed unless it is the last one; None for none.
 
         Args:
             ids: the prefix.
-            output: what the graph yields beside its cache.
+            room: most tokens of a sequence behind it, the prefix's included.
         """
         if not ids:
             return None
-        if self._kept is None or self._kept[0] != ids:
-            self._kept = None  # the old cache goes before the new one is made
-            cache: dict[str, Any] | None = None
+        fits = self._buffer is None or self._buffer.tokens >= room
+        if self._kept is None or self._kept[0] != ids or not fits:
+            cache = self.begin(room)
             behind = 0
             for part in self.parts(chain(ids)):
-                _, cache = self.extend(output, self.inputs.row(part, behind, cache))
+                _, cache = self.extend(self.inputs.row(part, behind, cache))
                 behind += len(part.ids)
             self._kept = ids, cache
         return self._kept[1]
+
+    def begin(self, room: int) -> Past | None:
+        """Where a sequence of at most `room` tokens begins; None where runs make their caches.
+
+        Whatever was kept goes.
+        """
+        self._kept = None
+        if not self._shares:
+            return None
+        if self._buffer is None or self._buffer.tokens < room:
+            self._buffer = None  # the old one goes before the new one is made
+            make = partial(SharedCache, self._loaded(), self.inputs, self._output, room)
+            self._buffer = self._named(make)
+        return self._buffer.past
 
     def placed(self, row: Row, prefix: Ids) -> Iterator[tuple[Ids, Row]]:
         """What to run for a row, and behind which prefix: mostly the row behind its own."""
@@ -104,14 +130,40 @@ class Body:
         first, *others = row.parts(max(self.switch + 1, self._widest))
         return [first, *(part for other in others for part in other.parts(self._widest))]
 
-    def extend(self, output: str, feed: Feed) -> tuple[Any, dict[str, Any]]:
-        """One output, and the cache behind the feed's tokens as past inputs."""
-        value, *caches = self.run([output, *self.inputs.present_names], feed)
-        return value, dict(zip(self.inputs.past_names, caches, strict=True))
-
     def close(self) -> None:
         """Drop session and cache; ONNX Runtime frees their memory with the last reference."""
-        self._session = self._kept = None
+        self._session = self._kept = self._buffer = None
+
+    def _in_buffer(self, feed: Feed) -> SharedCache | None:
+        """The buffer, where it is what the feed follows."""
+        buffer = self._buffer
+        return buffer if buffer is not None and buffer.follows(feed) else None
+
+    def _run(self, outputs: list[str], feed: Feed) -> list[Any]:
+        run = self._loaded().run_with_ort_values
+        return list(self._named(partial(run, outputs, feed)))
+
+    def _loaded(self) -> Any:
+        if self._session is None:
+            self._session = self._load()
+        return self._session
+
+    def _named(self, call: Callable[[], Any]) -> Any:
+        """What the runtime's `call` returns; what it raises is named."""
+        try:
+            return call()
+        except Exception as error:  # noqa: BLE001  the runtime raises many types of its own
+            raise self._run_fault(error) from None
+
+    def _run_fault(self, error: Exception) -> InvalidMeasurement:
+        if EVERY_POSITION in str(error):
+            return InvalidMeasurement(
+                "logits-shape",
+                need=f"a hidden row for every position of {self._where}",
+                found=f"{error}",
+                fix="build the package again without prune_lm_head",
+            )
+        return run_fault(error, self._where)
 
 
 def run_fault(error: Exception, where: str) -> InvalidMeasurement:
@@ -128,28 +180,34 @@ def hidden_rows(body: Body, batch: Group) -> Iterator[FloatArray]:
     """Wanted hidden rows `[n, H]` of `batch`, a run at a time."""
     if batch.padded:
         for rows in same_tables(batch.rows, body.switch):
-            (hidden,) = body.run([HIDDEN_ROWS], body.inputs.padded(rows))
-            yield hidden.numpy()
+            yield body.last(body.inputs.padded(rows))
         return
     for whole in batch.rows:
         for prefix, row in body.placed(whole, batch.prefix):
-            yield from _row(body, row, len(prefix), body.past(prefix, HIDDEN_ROWS))
+            yield from _row(body, row, len(prefix), body.past(prefix, _longest(batch)))
 
 
-def _row(body: Body, row: Row, behind: int, past: dict[str, Any] | None) -> Iterator[FloatArray]:
+def _longest(batch: Group) -> int:
+    """Tokens of the longest row, the prefix included."""
+    return len(batch.prefix) + max(len(row.ids) for row in batch.rows)
+
+
+def _row(body: Body, row: Row, behind: int, past: Past | None) -> Iterator[FloatArray]:
     """Wanted hidden rows of one row; the parts of a chain follow each other's cache."""
     *earlier, last = body.parts(row, behind)
+    if earlier and past is None:
+        past = body.begin(len(row.ids))
     for part in earlier:
-        hidden, past = body.extend(HIDDEN_ROWS, body.inputs.row(part, behind, past))
+        hidden, past = body.extend(body.inputs.row(part, behind, past))
         behind += len(part.ids)
         if part.wanted:
-            yield hidden.numpy()
-    (hidden,) = body.run([HIDDEN_ROWS], body.inputs.row(last, behind, past))
+            yield hidden
+    hidden = body.last(body.inputs.row(last, behind, past))
     if last.wanted:
-        yield hidden.numpy()
+        yield hidden
 
 
-def stepwise_logits(body: Body, batch: Group, logits: str) -> Iterator[FloatArray]:
+def stepwise_logits(body: Body, batch: Group) -> Iterator[FloatArray]:
     """Wanted logits `[1, V]` of `batch` from a graph that yields those of its last token only.
 
     Each row, a chain, is cut behind its wanted tokens. A part follows the cache of the one before
@@ -159,7 +217,9 @@ def stepwise_logits(body: Body, batch: Group, logits: str) -> Iterator[FloatArra
     Raises:
         InvalidMeasurement: `logits-shape` where other than one row comes out.
     """
-    past = body.past(batch.prefix, logits)
+    past = body.past(batch.prefix, _longest(batch))
+    if past is None and body.inputs.keeps_prefix:
+        past = body.begin(_longest(batch))
     for row in batch.rows:
         ids = batch.prefix + row.ids
         start, cache = len(batch.prefix), past
@@ -169,11 +229,11 @@ def stepwise_logits(body: Body, batch: Group, logits: str) -> Iterator[FloatArra
                 start, cache = 0, None
             feed = body.inputs.chain(ids[start:stop], start, cache)
             if body.inputs.keeps_prefix:
-                value, cache = body.extend(logits, feed)
+                value, cache = body.extend(feed)
                 start = stop
             else:
-                (value,) = body.run([logits], feed)
-            yield _only_row(value.numpy())
+                value = body.last(feed)
+            yield _only_row(value)
 
 
 def _only_row(logits: FloatArray) -> FloatArray:

@@ -89,14 +89,13 @@ def test_fault_22_steps_without_a_cache_begin_anew(tmp_path, expected, monkeypat
 def test_fault_22_steps_continue_the_cache(tmp_path, monkeypatch):
     """Twenty positions of a window of thirty cost thirty tokens, not twenty windows."""
     backend = backend_of(write_package(tmp_path, Tiny(head="pruned_early")))
-    lengths = []
-    run = backend._body.run
+    lengths, chain = [], backend._body.inputs.chain
 
-    def watched(outputs, feed):
-        lengths.append(feed["input_ids"].shape()[1])
-        return run(outputs, feed)
+    def watched(ids, behind, past):
+        lengths.append(len(ids))
+        return chain(ids, behind, past)
 
-    monkeypatch.setattr(backend._body, "run", watched)
+    monkeypatch.setattr(backend._body.inputs, "chain", watched)
     window = LoglikelihoodRolling(ids_of(30, 3), range(10, 30), (NO_TARGET,) * 20)
     score_all(backend, make_plan([window], backend.limits))
     assert lengths == [11] + [1] * 19
