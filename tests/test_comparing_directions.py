@@ -137,3 +137,13 @@ def test_speedup_of_baselines_grows_for_the_better(factor, outcome):
     row = only(comparison, "generation_speedup")
     assert row.delta == pytest.approx(factor - 1)
     assert row.outcome is outcome
+
+
+def test_change_whose_interval_has_0_in_it_is_noise():
+    """The bootstrap's interval of two medians may be lopsided, where Student's p-value isn't."""
+    before = speed(np.array([0.93, 0.94, 0.97, 1.05, 1.08, 1.1, 1.23]))
+    now = speed(np.array([0.64, 0.71, 0.8, 0.82, 0.85, 1.01, 1.1]))
+    row = only(compare(of_baselines(before), of_baselines(now)), "generation_speedup")
+    assert row.p_value < 0.05
+    assert row.evidence.low < 0 < row.evidence.high
+    assert row.outcome is Outcome.NOISE

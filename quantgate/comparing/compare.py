@@ -2,10 +2,11 @@
 
 Figures are aligned by case, task and metric. Where both sides keep items, the change is paired item
 by item and called better or worse only where chance explains it at most once in twenty times
-(p <= 0.05; exact McNemar or Student's t, after Holm's correction for a subject or category).
-Figures over other data are not subtracted: which field differs is told. Nor are those of a run
-that stopped early, unless the other side asked the same part of the items. A batching plan and a
-tokenizer's files may differ, since the digest of the ids proves that both sides read the same.
+(p <= 0.05; exact McNemar or Student's t, after Holm's correction for a subject or category) and its
+interval leaves 0 out. Figures over other data are not subtracted: which field differs is told. Nor
+are those of a run that stopped early, unless the other side asked the same part of the items. A
+batching plan and a tokenizer's files may differ, since the digest of the ids proves that both sides
+read the same.
 """
 
 from __future__ import annotations
@@ -171,7 +172,8 @@ def _outcome(
         return Outcome.SAME
     if evidence is None or p_value is None:
         return Outcome.UNPAIRED_BETTER if better else Outcome.UNPAIRED_WORSE
-    if p_value > SIGNIFICANT:
+    # The interval of medians is the bootstrap's and may be lopsided, where Student's p-value isn't.
+    if p_value > SIGNIFICANT or evidence.low <= 0 <= evidence.high:
         return Outcome.NOISE
     return Outcome.BETTER if better else Outcome.WORSE
 
