@@ -10,6 +10,7 @@ import pytest
 
 from quantgate.backends.base import IdentityHead
 from quantgate.cases import BuildRecipe, Package
+from quantgate.backends.ort_cache import SharedCache
 from quantgate.errors import InvalidMeasurement
 from quantgate.packages.build import package_folder, prepare
 from quantgate.packages.head import find_head, needs_steps
@@ -89,13 +90,13 @@ def test_fault_22_steps_without_a_cache_begin_anew(tmp_path, expected, monkeypat
 def test_fault_22_steps_continue_the_cache(tmp_path, monkeypatch):
     """Twenty positions of a window of thirty cost thirty tokens, not twenty windows."""
     backend = backend_of(write_package(tmp_path, Tiny(head="pruned_early")))
-    lengths, chain = [], backend._body.inputs.chain
+    lengths, run = [], SharedCache.run
 
-    def watched(ids, behind, past):
-        lengths.append(len(ids))
-        return chain(ids, behind, past)
+    def watched(self, feed):
+        lengths.append(feed["input_ids"].shape()[1])
+        return run(self, feed)
 
-    monkeypatch.setattr(backend._body.inputs, "chain", watched)
+    monkeypatch.setattr(SharedCache, "run", watched)
     window = LoglikelihoodRolling(ids_of(30, 3), range(10, 30), (NO_TARGET,) * 20)
     score_all(backend, make_plan([window], backend.limits))
     assert lengths == [11] + [1] * 19
