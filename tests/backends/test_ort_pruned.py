@@ -9,8 +9,8 @@ import onnx
 import pytest
 
 from quantgate.backends.base import IdentityHead
-from quantgate.cases import BuildRecipe, Package
 from quantgate.backends.ort_cache import SharedCache
+from quantgate.cases import BuildRecipe, Package
 from quantgate.errors import InvalidMeasurement
 from quantgate.packages.build import package_folder, prepare
 from quantgate.packages.head import find_head, needs_steps
